@@ -1,0 +1,225 @@
+"""Where the numbers are kept: counters and histograms of operations that ended, and a view of those still open.
+
+A chunk never comes here. Each open stream counts for itself; what it has counted is merged when an operation ends,
+and read in passing by `collect`, so that a long stream is seen while it runs and recording costs nothing for it. All
+counters only grow from one `collect` to the next, whatever ends in between.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import NamedTuple, Protocol, TypeAlias
+
+from streamgauge import semconv
+from streamgauge.semconv import COMMON_LABELS, HISTOGRAM, Metric
+
+__all__ = ["OTHER", "Aggregates", "Distribution", "Exemplar", "Family", "Labels", "Point", "Watched"]
+
+OTHER = "other"
+"""Stands for every label value beyond the cap."""
+
+Labels: TypeAlias = tuple[str, ...]
+"""The values of `COMMON_LABELS` (where the metric has them) and of `Metric.labels`, in that order; empty is absent."""
+
+_CAP_CACHE = 10_000  # label sets remembered; beyond it the memory is given back and they are looked up anew
+
+
+class Exemplar(NamedTuple):
+    """One observation that stands for its bucket."""
+
+    value: float
+    epoch_ns: int
+    trace_id: int
+    span_id: int
+
+
+class Distribution:
+    """A histogram's counts; `counts[i]` belongs to `bounds[i]` and below, the last to all above."""
+
+    __slots__ = ("counts", "exemplars", "sum")
+
+    def __init__(self, counts: list[int], total: float) -> None:
+        self.counts = counts
+        self.sum = total
+        self.exemplars: dict[int, Exemplar] = {}
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def copy(self) -> Distribution:
+        copied = Distribution(self.counts.copy(), self.sum)
+        copied.exemplars = self.exemplars.copy()
+        return copied
+
+    def merge(self, other: Distribution) -> None:
+        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+        self.exemplars.update(other.exemplars)
+
+
+Point: TypeAlias = tuple[Metric, Labels, float | Distribution, Exemplar | None]
+"""What is recorded: an amount of a counter, a value or a whole distribution of a histogram."""
+
+
+class Watched(Protocol):
+    """An open stream, as `collect` reads it from another thread."""
+
+    def common(self) -> Labels: ...
+    def opened_ns(self) -> int: ...
+    def silent(self, now: int) -> bool: ...
+    def partials(self) -> Sequence[object]: ...
+    def points(self, partial: object) -> Iterable[Point]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All series of one metric at one time."""
+
+    metric: Metric
+    series: Mapping[Labels, float | Distribution]
+
+    def named(self, labels: Labels) -> dict[str, str]:
+        """The labels of a series by name, without the empty ones."""
+        names = (*COMMON_LABELS, *self.metric.labels) if self.metric.common else self.metric.labels
+        return {name: value for name, value in zip(names, labels, strict=True) if value}
+
+
+class Aggregates:
+    """The numbers of one process. Safe to use from any thread."""
+
+    def __init__(self, metrics: Iterable[Metric] = semconv.RELEASED.metrics, *, label_cap: int = 100) -> None:
+        """
+        Args:
+            metrics: those that `collect` reports, also while they have no series.
+            label_cap: distinct values of one label; further ones become `other` and are counted.
+        """
+        self.lock = Lock()
+        self.metrics = tuple(metrics)
+        self._label_cap = label_cap
+        self._values: dict[str, set[str]] = {}
+        self._capped: dict[tuple[Labels, Labels], Labels] = {}
+        self._series: dict[Metric, dict[Labels, float | Distribution]] = {metric: {} for metric in self.metrics}
+        self._watched: set[Watched] = set()
+
+    # Recording ------------------------------------------------------------------------------------------------
+
+    def cap(self, names: Labels, values: Labels) -> Labels:
+        """`values` with those beyond the cap replaced by `other`."""
+        known = self._capped.get((names, values))
+        if known is not None:
+            return known
+        with self.lock:
+            if len(self._capped) >= _CAP_CACHE:
+                self._capped.clear()
+            capped = self._capped[names, values] = tuple(map(self._cap_one, names, values))
+        return capped
+
+    def _cap_one(self, name: str, value: str) -> str:
+        if not value:
+            return value
+        seen = self._values.setdefault(name, set())
+        if value in seen:
+            return value
+        if len(seen) < self._label_cap:
+            seen.add(value)
+            return value
+        self._add(semconv.LABELS_CAPPED, (name,), 1)
+        return OTHER
+
+    def record(self, points: Iterable[Point]) -> None:
+        """Record points, all at once."""
+        with self.lock:
+            self.record_locked(points)
+
+    def record_locked(self, points: Iterable[Point]) -> None:
+        """`record`, for who holds `lock` already."""
+        for metric, labels, value, exemplar in points:
+            if metric.kind == HISTOGRAM:
+                self._observe(metric, labels, value, exemplar)
+            else:
+                assert not isinstance(value, Distribution)
+                self._add(metric, labels, value)
+
+    def _add(self, metric: Metric, labels: Labels, amount: float) -> None:
+        series = self._series.setdefault(metric, {})
+        series[labels] = series.get(labels, 0) + amount  # type: ignore[operator]
+
+    def _observe(self, metric: Metric, labels: Labels, value: float | Distribution, exemplar: Exemplar | None) -> None:
+        series = self._series.setdefault(metric, {})
+        distribution = series.get(labels)
+        if distribution is None:
+            distribution = series[labels] = Distribution([0] * (len(metric.buckets) + 1), 0.0)
+        assert isinstance(distribution, Distribution)
+        if isinstance(value, Distribution):
+            distribution.merge(value)
+        else:
+            distribution.counts[bisect_left(metric.buckets, value)] += 1
+            distribution.sum += value
+        if exemplar is not None:
+            distribution.exemplars[bisect_left(metric.buckets, exemplar.value)] = exemplar
+
+    def watch(self, stream: Watched) -> None:
+        """Count `stream` as open, and read it at each `collect`."""
+        with self.lock:
+            self._watched.add(stream)
+
+    def unwatch(self, stream: Watched) -> None:
+        with self.lock:
+            self.unwatch_locked(stream)
+
+    def unwatch_locked(self, stream: Watched) -> None:
+        """`unwatch`, for who holds `lock` already."""
+        self._watched.discard(stream)
+
+    def forked(self) -> None:
+        """Begin anew in a forked child: what was counted and is open belongs to the parent."""
+        self.lock = Lock()
+        self._watched = set()
+        for series in self._series.values():
+            series.clear()
+
+    # Reading --------------------------------------------------------------------------------------------------
+
+    def collect(self, now: int) -> list[Family]:
+        """All metrics as they stand.
+
+        Args:
+            now: nanoseconds of the streams' clock, for the gauges.
+        Returns: a family for each metric, in the profile's order; histograms are copies.
+        """
+        with self.lock:  # only copies under the lock: an ending stream must not wait for 10,000 open ones
+            watched = [(stream, stream.partials()) for stream in self._watched]
+            merged: dict[Metric, dict[Labels, float | Distribution]] = {
+                metric: {
+                    labels: value.copy() if isinstance(value, Distribution) else value
+                    for labels, value in series.items()
+                }
+                for metric, series in self._series.items()
+            }
+        view = Aggregates(())
+        view._series = merged
+        gauges: dict[Labels, list[float]] = {}
+        for stream, partials in watched:
+            for partial in partials:
+                view.record_locked(stream.points(partial))
+            gauge = gauges.setdefault(stream.common(), [0, 0, 0.0])
+            gauge[0] += 1
+            gauge[1] += stream.silent(now)
+            gauge[2] = max(gauge[2], (now - stream.opened_ns()) / 1e9)
+        for labels in self._gauge_labels(gauges):
+            active, silent, oldest = gauges.get(labels, (0, 0, 0.0))
+            merged.setdefault(semconv.ACTIVE, {})[labels] = active
+            merged.setdefault(semconv.SILENT, {})[labels] = silent
+            merged.setdefault(semconv.OLDEST, {})[labels] = oldest
+        return [Family(metric, merged.get(metric, {})) for metric in self.metrics]
+
+    def _gauge_labels(self, gauges: Mapping[Labels, object]) -> Iterator[Labels]:
+        # A gauge that was seen once goes on as 0: a vanished series reads as "no data", not as "no streams".
+        seen = self._series.setdefault(semconv.ACTIVE, {})
+        for labels in gauges:
+            seen[labels] = 0
+        return iter(list(seen))

@@ -1,0 +1,79 @@
+"""A twin: a true instance of the same type with the same state, and some methods of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+__all__ = ["original", "twin"]
+
+T = TypeVar("T")
+
+
+def twin(obj: T, methods: Mapping[str, Callable[..., Any] | property]) -> T:
+    """An object that stands for `obj`, which stays untouched.
+
+    It is an instance of a subclass made here, so `isinstance` holds, and what the object's own code calls on `self`
+    is found here first. State is shared, not copied: it has the same `__dict__`, and each slot is read and written
+    on the original, whoever changes it. The original lives as long as the twin does.
+
+    Args:
+        methods: by name, what the twin has of its own (functions, properties, class and static methods).
+    Raises: TypeError where the type cannot be subclassed.
+    """
+    kind = type(obj)
+    body: dict[str, Any] = {
+        "__slots__": ("_twin_of",),
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+    }
+    body.update({name: _shared(name) for name in _slots(kind)})
+    if hasattr(kind, "__del__"):
+        body["__del__"] = _nothing  # the original's own runs once, when both are gone
+    body.update(methods)
+    meta: Any = type(kind)
+    made = meta(kind.__name__, (kind,), body)
+    double: Any = object.__new__(made)
+    object.__setattr__(double, "_twin_of", obj)
+    if hasattr(obj, "__dict__"):
+        object.__setattr__(double, "__dict__", obj.__dict__)
+    found: T = double
+    return found
+
+
+def original(double: T) -> T:
+    """The object that a twin stands for; anything else is given back."""
+    try:
+        found: T = object.__getattribute__(double, "_twin_of")
+    except AttributeError:
+        return double
+    return found
+
+
+def _slots(kind: type) -> list[str]:
+    names: list[str] = []
+    for base in kind.__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__", "_twin_of"):
+                private = name.startswith("__") and not name.endswith("__")
+                names.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
+    return names
+
+
+def _shared(name: str) -> property:
+    def get(self: Any) -> Any:
+        return getattr(self._twin_of, name)
+
+    def put(self: Any, value: Any) -> None:
+        object.__setattr__(self._twin_of, name, value)
+
+    def remove(self: Any) -> None:
+        object.__delattr__(self._twin_of, name)
+
+    return property(get, put, remove)
+
+
+def _nothing(self: Any) -> None:
+    return None

@@ -1,0 +1,94 @@
+"""What every dialect is: a decoder, events in, signals out.
+
+A dialect is a pure function of timed events with the state of one stream: it opens, sleeps and asks nothing, and
+knows neither OpenTelemetry nor transports. An event that it does not know is never an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from streamgauge.signals import Signal, Signals
+from streamgauge.wire import Granularity, ServerSentEvent
+
+__all__ = ["NOTHING", "Dialect", "field", "loaded", "plain"]
+
+NOTHING: tuple[Signal, ...] = ()
+
+
+class Dialect:
+    """One stream's decoder. A subclass sets the class attributes and writes `feed`."""
+
+    name: ClassVar[str]
+    """Its id, in kebab case: the system's own name."""
+    system: ClassVar[str]
+    """The system in words, and the version whose behaviour this follows."""
+    terminal: ClassVar[bool] = False
+    """The system ends a stream with a terminal event: an end without one is `truncated`."""
+    granularity: ClassVar[Granularity] = Granularity.TOKEN
+    provider_name: ClassVar[str] = ""
+    """`gen_ai.provider.name` where the system is the provider's own API."""
+    framing: ClassVar[str] = "message"
+    """How its bytes are framed where there are bytes: `sse`, `ndjson` or `message`."""
+    events: ClassVar[Mapping[str, str]] = {}
+    """Every event type that the system's source and documentation name, with what it becomes; for the docs and
+    the table test."""
+
+    __slots__ = ("anchor",)
+
+    def __init__(self) -> None:
+        self.anchor = 0
+        """Nanoseconds to add to `at` for the time since the epoch. The tap sets it."""
+
+    def feed(self, data: Any, at: int) -> Signals:
+        """Read one event.
+
+        Args:
+            data: the system's own object, or its JSON form as `dict`; framed data comes as `ServerSentEvent`, `str` or
+                `bytes`; what was seen beside the stream as `Aside`.
+            at: arrival, in nanoseconds.
+        Returns: what it tells, in order; a chunk alone as it is, without a sequence around it.
+        Raises: never, for any data. What it raises all the same makes the tap go blind.
+        """
+        raise NotImplementedError
+
+    def finish(self, at: int) -> Sequence[Signal]:
+        """The source has ended. What is still to be told; an ending that the dialect knows better than the tap (by
+        default: `truncated` where the dialect is `terminal`, else `completed`) comes as `Closed` of the run."""
+        return NOTHING
+
+    def when(self, epoch_s: Any, at: int) -> int:
+        """The event's own clock on the stream's clock, never after its arrival; `at` where it has none."""
+        if epoch_s.__class__ is float or epoch_s.__class__ is int:
+            own = int(epoch_s * 1_000_000_000) - self.anchor
+            if 0 < at - own < 86_400_000_000_000:  # a day: beyond it the clocks have nothing to do with each other
+                return own
+        return at
+
+
+def field(data: Any, name: str, default: Any = None) -> Any:
+    """`data.name` of an object, `data["name"]` of a mapping; `default` where there is none."""
+    if isinstance(data, Mapping):
+        return data.get(name, default)
+    return getattr(data, name, default)
+
+
+def loaded(data: Any) -> Any:
+    """The JSON value of framed data; None where it is not JSON. What is no framed data is given back as it is."""
+    if isinstance(data, ServerSentEvent):
+        data = data.data
+    if isinstance(data, str | bytes | bytearray):
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            return None
+    return data
+
+
+def plain(value: Any) -> str:
+    """An enum's value, or the value, as text; empty for None."""
+    if value is None:
+        return ""
+    return str(getattr(value, "value", value))

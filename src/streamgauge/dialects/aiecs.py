@@ -1,0 +1,488 @@
+"""The dict events of an AIECS agent's `execute_task_streaming`, or the plain text of its `process_message_streaming`.
+
+What the events do not tell of model calls, the drop-in tells by asides. `call` is its number of the call; `stream` is
+false for a call beside the agent's stream, such as a hook's:
+
+    model.told       model calls will be told: they need not be guessed from other events
+    model.opened     call, stream, model; a second call where the first has failed is a retry of it
+    model.thought    content; from an agent whose stream has no event for it
+    model.usage      call, stream, usage as OpenAI's chat completions have it
+    model.closed     call, stream; of a whole response also model, id, finish_reason, usage;
+                     of a call that failed: outcome, error_type, message
+
+Without them a model call begins with `iteration_start` or, where there are no iterations, with `started`, and ends with
+the `cache_status` that follows its last chunk.
+
+Source: aiecs 2.2.0, domain/agent/{base,llm,tool,hybrid}_agent.py, domain/agent/plugins/manager.py,
+plugins/dawp/loop_scope.py, plugins/hooks/dispatch.py, verification/dawp_result.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from streamgauge import semconv
+from streamgauge.dialects._aiecs_tools import ToolBatch, encoded, tool_name
+from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
+from streamgauge.dialects._model_calls import answer, count, word
+from streamgauge.signals import REASONING, RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Opened, Retried, Signal, Usage
+from streamgauge.wire import Aside, Outcome
+
+__all__ = ["Aiecs"]
+
+_CHAT = "chat"
+"""The key of a model call that no aside told."""
+_STEP = "step"
+_NESTED_STEP = "nested step"
+_INCOMPLETE = "incomplete"
+_KNOWN_ERRORS = (
+    ("Invalid state transition", "InvalidStateTransitionError"),  # it is busy with another stream
+    ("Agent is not ready", "agent_not_ready"),
+    ("Task must contain", "invalid_task"),
+)
+"""An `error` has no type. These come before any model call, with the same words each time."""
+_MAX_CALLS = 1024
+"""Of tools in one answer; no model asks for as many."""
+
+
+class Aiecs(Dialect):
+    """One stream of an AIECS agent: LLMAgent, ToolAgent, HybridAgent, or a class of one's own."""
+
+    name = "aiecs"
+    system = "AIECS 2.2.0, execute_task_streaming"
+    terminal = True
+    framing = "ndjson"
+    events: ClassVar[Mapping[str, str]] = {
+        "started": "the run; after an ended one, the next",
+        "status": "as started, where that is the status",
+        "token": "a chunk of text",
+        "thinking_token": "a chunk of reasoning",
+        "tool_call_delta": "a chunk of a tool call: what is new of it",
+        "tool_calls_ready": "names and ids of the tools to come",
+        "cache_status": "cached tokens; the model call ends",
+        "tool_call": "a tool opens, at the event's own time",
+        "tool_result": "the tool closes, at the event's own time",
+        "tool_error": "the tool fails; the run goes on",
+        "iteration_start": "a step; in a nested run, its next model call",
+        "result": "the run completes; with success false, its reason as the finish reason",
+        "completed": "the run completes, where no result came before",
+        "error": "the run fails",
+        "thought": "a span event; it comes in the result's reasoning_steps",
+        "action": "a span event; it comes in the result's reasoning_steps",
+        "observation": "a span event; it comes in the result's reasoning_steps",
+        "dawp_run_started": "a nested run",
+        "dawp_run_completed": "the nested run closes",
+        "dawp_step_started": "a step of the nested run",
+        "dawp_step_completed": "the step of the nested run closes",
+        "dawp_result": "a span event with the status",
+        "plugin_config_resolved": "nothing",
+        "plugin_phase_started": "nothing",
+        "plugin_hook_started": "nothing",
+        "plugin_hook_completed": "nothing",
+        "plugin_hook_failed": "a span event with the error's type",
+        "agent_hook": "nothing",
+        "recovery_result": "nothing: each strategy was a run of its own",
+    }
+
+    __slots__ = (
+        "_chat", "_ended", "_failed", "_incomplete", "_lengths", "_nested", "_nested_at", "_parent", "_retries",
+        "_since", "_spoken", "_stepped", "_told", "_tools",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = False
+        """Model calls are told by asides."""
+        self._spoken = False
+        """Text came that is no event."""
+        self._ended = False
+        self._fresh()
+
+    def _fresh(self) -> None:
+        """Nothing is open but the run."""
+        self._parent = RUN
+        """What model calls and tools are below."""
+        self._stepped = False
+        """There are iterations: this is a HybridAgent."""
+        self._chat = ""
+        """The key of the stream's open model call."""
+        self._since: int | None = None
+        """From when a model call may be open that has not shown yet."""
+        self._failed: tuple[str, str, int] | None = None
+        """(type, message, time) of the open model call's failure: what follows tells whether it is tried again."""
+        self._retries = 0
+        self._lengths: dict[str, int] = {}
+        """Tool call id: how much of its arguments has come."""
+        self._tools = ToolBatch()
+        self._nested = ""
+        """The key of the open nested run."""
+        self._nested_at = 0
+        """When its last step ended, and, below, whether that had failed."""
+        self._incomplete = False
+
+    def feed(self, data: Any, at: int) -> Sequence[Signal]:
+        if data.__class__ is dict:
+            if data.get("type") == "token" and self._chat:
+                return (Chunk(self._chat, at, TEXT, data.get("content", "")),)
+            return self._event(data, at)
+        if isinstance(data, Aside):
+            told = _ASIDES.get(word(data.name))
+            return told(self, data.data, at) if told is not None and isinstance(data.data, Mapping) else NOTHING
+        event = loaded(data)
+        if isinstance(event, Mapping):
+            return self._event(event, at)
+        if isinstance(data, str) and data:
+            self._spoken = True
+            return (Chunk(RUN, at, TEXT, data),)
+        return NOTHING
+
+    def finish(self, at: int) -> Sequence[Signal]:
+        return (Closed(RUN, at),) if self._spoken and not self._ended else NOTHING
+
+    def _event(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        type_ = word(data.get("type"))
+        beside = _BESIDE.get(type_)
+        if beside is not None:
+            return beside(self, data, at)
+        read = _READ.get(type_)
+        if read is None:
+            return NOTHING
+        scope = data.get("loop_scope")
+        run_id = word(field(scope, "run_id")) or word(data.get("run_id"))
+        key = f"dawp:{run_id}" if run_id else ""
+        if key == self._nested:
+            return read(self, data, at)
+        workflow = word(field(scope, "workflow_id")) or word(data.get("workflow_id"))
+        return *self._moved(key, workflow, at), *read(self, data, at)
+
+    # The run --------------------------------------------------------------------------------------------------
+
+    def _started(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        if data.get("status", "started") != "started":
+            return NOTHING
+        turn: Sequence[Signal] = NOTHING
+        if self._ended:
+            self._ended = False
+            self._fresh()
+            turn = (Opened(RUN, at, semconv.INVOKE_AGENT),)
+        if not self._chat:
+            self._since = at
+        return turn
+
+    def _result(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        signals = self._settled(at)
+        if self._nested or self._ended:  # a nested run's own result; none is handed out by 2.2.0
+            return signals
+        self._ended = True
+        signals.append(Closed(_STEP, at))
+        tool = word(data.get("tool_used"))
+        if tool:  # a ToolAgent that was told which tool to use: the task is that tool's execution
+            signals.append(Opened("tool", at - _nanoseconds(data.get("execution_time")), semconv.EXECUTE_TOOL, tool))
+            signals.append(Noted("tool", at, {semconv.GEN_AI_TOOL_CALL_RESULT: encoded(data.get("output"))}))
+            signals.append(Closed("tool", at))
+        noted: dict[str, Any] = {}
+        reason = word(data.get("reason")) or word(data.get("stop_reason"))
+        if reason.isidentifier():  # a code: a hook may put its own words there
+            noted[semconv.GEN_AI_RESPONSE_FINISH_REASONS] = (reason,)
+        elif data.get("success") is False:
+            noted[semconv.GEN_AI_RESPONSE_FINISH_REASONS] = ("unsuccessful",)
+        provider = word(data.get("provider"))
+        if provider and not self._told:  # else it is known, as the conventions spell it
+            noted[semconv.GEN_AI_PROVIDER_NAME] = provider.lower()
+        if noted:
+            signals.append(Noted(RUN, at, noted))
+        steps = data.get("reasoning_steps")
+        if isinstance(steps, list):
+            signals += [_reasoned(step, at) for step in steps if word(field(step, "type")) in _REASONING_STEPS]
+        signals.append(Closed(RUN, at))
+        return signals
+
+    def _completed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        if self._ended:
+            return NOTHING
+        self._ended = True
+        return *self._settled(at), Closed(_STEP, at), Closed(RUN, at)
+
+    def _error(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        if self._ended:
+            return NOTHING
+        message = word(data.get("error"))
+        error_type = next((type_ for words, type_ in _KNOWN_ERRORS if message.startswith(words)), "")
+        signals: Sequence[Signal] = NOTHING
+        if self._failed is not None:
+            error_type = self._failed[0]
+            signals = self._settled(at)
+        self._ended = True
+        self._fresh()
+        return *signals, Closed(RUN, at, Outcome.FAILED, error_type, message)
+
+    def _reasoning(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        return (_reasoned(data, at),)
+
+    def _hook_failed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        error_type = word(field(field(data.get("error"), "details"), "error_type")) or semconv.ERROR_TYPE_OTHER
+        return (Noted(RUN, at, {semconv.ERROR_TYPE: error_type}, "plugin_hook_failed"),)
+
+    # Steps and nested runs ------------------------------------------------------------------------------------
+
+    def _iteration(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        signals = self._settled(at)
+        self._stepped = True
+        self._since = at
+        if not self._nested:  # there it is always the first of one
+            number = count(data.get("iteration"))
+            signals.append(Opened(_STEP, at, semconv.STEP, "" if number is None else str(number)))
+            self._parent = _STEP
+        if not self._told:
+            signals += self._speaking()
+        return signals
+
+    def _moved(self, key: str, workflow: str, at: int) -> Sequence[Signal]:
+        """Into a nested run, or out of it: their scope tells, also where the agent does not mark the ends."""
+        signals = self._settled(at)
+        if self._nested:
+            signals.append(_done(self._nested, self._nested_at or at, not self._incomplete))
+        self._nested = key
+        self._nested_at = 0
+        self._incomplete = False
+        self._parent = key or _STEP
+        if key:
+            signals.append(Opened(key, at, semconv.INVOKE_AGENT, workflow, _STEP))
+        return signals
+
+    def _nested_started(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        return NOTHING  # `_moved` has opened it
+
+    def _nested_completed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        success = data.get("success") is not False
+        failed = self._failed
+        # An exception is on its way out where a model call is open still: the run's own end is its end.
+        signals = self._settled(at) if success or failed is not None else []
+        signals.append(_done(self._nested, at, success, failed))
+        self._settled(at)
+        self._nested = ""
+        self._parent = _STEP
+        self._failed = failed  # for the `error` that follows
+        return signals
+
+    def _nested_step(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        signals = self._settled(at)
+        self._parent = _NESTED_STEP
+        signals.append(Opened(_NESTED_STEP, at, semconv.STEP, word(data.get("step_id")), self._nested))
+        return signals
+
+    def _nested_step_completed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        signals = self._settled(at)
+        self._nested_at = at
+        self._incomplete = data.get("success") is False
+        self._parent = self._nested
+        signals.append(_done(_NESTED_STEP, at, not self._incomplete))
+        return signals
+
+    def _nested_result(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        status = word(field(data.get("dawp_result"), "status"))
+        return (Noted(RUN, at, {semconv.GEN_AI_RESPONSE_FINISH_REASONS: (status,)}, "dawp_result"),)
+
+    # The model call -------------------------------------------------------------------------------------------
+
+    def _speaking(self) -> list[Signal]:
+        """The model shows itself: its call is open, or has been since it could be."""
+        if self._chat or self._since is None:
+            return []
+        since, self._since = self._since, None
+        return [self._chat_opened(_CHAT, since, "")]
+
+    def _chat_opened(self, key: str, at: int, model: str) -> Signal:
+        self._chat = key
+        self._lengths.clear()
+        self._retries = 0
+        return Opened(key, at, semconv.CHAT, model, self._parent)
+
+    def _settled(self, at: int) -> list[Signal]:
+        """The agent goes on: the model call before is over, if it still looks open."""
+        signals: list[Signal] = []
+        if self._chat:
+            if self._failed is not None:
+                error_type, message, when = self._failed
+                signals.append(Closed(self._chat, when, Outcome.FAILED, error_type, message))
+            else:
+                signals.append(Closed(self._chat, self._tools.ready or at))
+        self._chat = ""
+        self._since = None
+        self._failed = None
+        self._tools = ToolBatch()
+        return signals
+
+    def _model_over(self, at: int) -> list[Signal]:
+        """The model call has ended; the agent turns to the tools that it asked for."""
+        closed = Closed(self._chat, at)
+        self._chat = ""
+        self._failed = None
+        return [closed, *self._tools.begin(at, self._parent, one_by_one=self._stepped)]
+
+    def _token(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        kind = TEXT if data.get("type") == "token" else REASONING
+        # Where no model call is open, this is the whole answer that a ToolAgent gives when it had no tokens.
+        return *self._speaking(), Chunk(self._chat or RUN, at, kind, word(data.get("content")))
+
+    def _delta(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        return *self._speaking(), *self._new_arguments(data.get("tool_call"), at)
+
+    def _new_arguments(self, call: Any, at: int) -> Sequence[Signal]:
+        """Each delta has all that came so far."""
+        call_id = word(field(call, "id"))
+        arguments = word(field(field(call, "function"), "arguments"))
+        before = self._lengths.get(call_id, -1)
+        if len(arguments) <= before:
+            return NOTHING
+        if len(self._lengths) >= _MAX_CALLS:
+            self._lengths.clear()
+        self._lengths[call_id] = len(arguments)
+        return (Chunk(self._chat or RUN, at, TOOL_CALL, arguments[max(before, 0) :]),)
+
+    def _calls_ready(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        signals = self._speaking()
+        calls = data.get("tool_calls")
+        self._tools = ToolBatch(calls, at)
+        for call in calls if isinstance(calls, list) else ():
+            signals += self._new_arguments(call, at)
+        return signals
+
+    def _cache_status(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        signals = self._speaking()
+        if self._chat != _CHAT:  # an aside tells more
+            return signals
+        cached = count(data.get("cache_read_tokens"))
+        if cached:  # 0 is also what it says where nothing is known
+            signals.append(Usage(_CHAT, at, cache_read_tokens=cached))
+        return [*signals, *self._model_over(at)]
+
+    # Tools ----------------------------------------------------------------------------------------------------
+
+    def _tool_call(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        return *self._at_tools(at), *self._tools.called(data, self._own(data, at))
+
+    def _tool_answer(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        return *self._at_tools(at), *self._tools.answered(data, self._own(data, at))
+
+    def _at_tools(self, at: int) -> Sequence[Signal]:
+        return self._model_over(self._tools.ready or at) if self._chat else NOTHING
+
+    def _own(self, data: Mapping[str, Any], at: int) -> int:
+        """The event's own time: UTC, though most do not say so."""
+        try:
+            moment = datetime.fromisoformat(word(data.get("timestamp")))
+            return self.when((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(), at)
+        except (ValueError, OverflowError):
+            return at
+
+    # Asides ---------------------------------------------------------------------------------------------------
+
+    def _model_told(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        self._told = True
+        return NOTHING
+
+    def _model_opened(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        model = word(data.get("model"))
+        key = f"chat:{word(data.get('call'))}"
+        if not data.get("stream"):
+            whole = {semconv.GEN_AI_REQUEST_STREAM: False}
+            return (Opened(key, at, semconv.CHAT, model, self._parent, whole),)
+        if self._chat and self._failed is not None:
+            (error_type, _, when), self._failed = self._failed, None
+            self._retries += 1
+            return (Retried(self._chat, at, "model", self._retries, error_type, max(0, at - when) / 1e9),)
+        signals = self._settled(at)
+        signals.append(self._chat_opened(key, at, model))
+        return signals
+
+    def _model_usage(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        return answer(self._told_key(data), at, data)
+
+    def _model_closed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+        key = self._told_key(data)
+        outcome = _OUTCOMES.get(word(data.get("outcome")), Outcome.COMPLETED)
+        error_type, message = word(data.get("error_type")), word(data.get("message"))
+        if not data.get("stream"):
+            return *answer(key, at, data), Closed(key, at, outcome, error_type, message)
+        if not self._chat:
+            return NOTHING
+        if outcome is Outcome.COMPLETED:
+            return self._model_over(at)
+        if outcome is Outcome.FAILED:
+            self._failed = (error_type, message, at)
+            return NOTHING
+        self._chat = ""
+        return (Closed(key, at, outcome),)
+
+    def _told_key(self, data: Mapping[str, Any]) -> str:
+        return self._chat if data.get("stream") else f"chat:{word(data.get('call'))}"
+
+
+_Read = Callable[[Aiecs, Mapping[str, Any], int], Sequence[Signal]]
+
+_READ: Mapping[str, _Read] = {
+    "started": Aiecs._started,
+    "status": Aiecs._started,
+    "token": Aiecs._token,
+    "thinking_token": Aiecs._token,
+    "tool_call_delta": Aiecs._delta,
+    "tool_calls_ready": Aiecs._calls_ready,
+    "cache_status": Aiecs._cache_status,
+    "tool_call": Aiecs._tool_call,
+    "tool_result": Aiecs._tool_answer,
+    "tool_error": Aiecs._tool_answer,
+    "iteration_start": Aiecs._iteration,
+    "result": Aiecs._result,
+    "completed": Aiecs._completed,
+    "dawp_run_started": Aiecs._nested_started,
+    "dawp_run_completed": Aiecs._nested_completed,
+    "dawp_step_started": Aiecs._nested_step,
+    "dawp_step_completed": Aiecs._nested_step_completed,
+    "dawp_result": Aiecs._nested_result,
+}
+_REASONING_STEPS = ("thought", "action", "observation")
+_BESIDE: Mapping[str, _Read] = {
+    "error": Aiecs._error,  # it closes the nested run that it came out of, as failed
+    "plugin_hook_failed": Aiecs._hook_failed,
+    **dict.fromkeys(_REASONING_STEPS, Aiecs._reasoning),
+}
+"""Whose missing scope does not say that a nested run is over."""
+_ASIDES: Mapping[str, _Read] = {
+    "model.told": Aiecs._model_told,
+    "model.opened": Aiecs._model_opened,
+    "model.thought": Aiecs._token,
+    "model.usage": Aiecs._model_usage,
+    "model.closed": Aiecs._model_closed,
+}
+_OUTCOMES = {str(outcome): outcome for outcome in Outcome}
+
+
+def _done(key: str, at: int, success: bool, failed: tuple[str, str, int] | None = None) -> Closed:
+    if success:
+        return Closed(key, at)
+    error_type, message, _ = failed or (_INCOMPLETE, "", 0)
+    return Closed(key, at, Outcome.FAILED, error_type, message)
+
+
+def _nanoseconds(seconds: Any) -> int:
+    return int(seconds * 1e9) if isinstance(seconds, int | float) and 0 <= seconds < 86_400 else 0
+
+
+def _reasoned(step: Any, at: int) -> Noted:
+    """A span event. It comes with the result: that is its time."""
+    kind = word(field(step, "type"))
+    number = count(field(step, "iteration"))
+    attributes: dict[str, Any] = {} if number is None else {semconv.STREAMGAUGE_STEP_NAME: str(number)}
+    if kind == "action":
+        attributes[semconv.GEN_AI_TOOL_NAME] = tool_name(field(step, "tool"), field(step, "operation"))
+        attributes[semconv.GEN_AI_TOOL_CALL_ARGUMENTS] = encoded(field(step, "parameters"))
+        attributes[semconv.GEN_AI_TOOL_CALL_RESULT] = encoded(field(step, "result"))
+    elif kind == "observation":
+        attributes[semconv.GEN_AI_TOOL_CALL_RESULT] = encoded(field(step, "content"))
+    else:
+        parts = [{"type": "text", "content": word(field(step, "content"))}]
+        attributes[semconv.GEN_AI_OUTPUT_MESSAGES] = encoded([{"role": "assistant", "parts": parts}])
+    return Noted(RUN, at, attributes, kind)

@@ -1,0 +1,264 @@
+"""The pipeline of a process: how the parts are put together, and what it exports with."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import itertools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from streamgauge import dialects, recorder, semconv
+from streamgauge._version import __version__
+from streamgauge.aggregates import Aggregates
+from streamgauge.errors import UnknownDialectError
+from streamgauge.observers import Observer, Observers
+from streamgauge.recorder import Content, Recorder
+from streamgauge.settings import Settings, load
+from streamgauge.tap import Tap
+from streamgauge.wire import Outcome, Request
+
+__all__ = ["Pipeline", "current_pipeline", "observe", "setup", "shutdown", "use"]
+
+log = logging.getLogger("streamgauge")
+
+_LOG_AGAIN_NS = 60_000_000_000  # the same trouble is logged once a minute; the metric has every case
+
+
+class Pipeline:
+    """What one process records with: settings, recorder, aggregates, observers, and (after `setup`) exporters."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
+        redact: Callable[[str, str], str] | None = None,
+        redact_capture: Callable[[Any], Any] | None = None,
+        own_metrics: bool = False,
+    ) -> None:
+        """
+        Args:
+            tracer_provider, meter_provider: by default the global ones.
+            redact: see `Content`; given (attribute, text).
+            redact_capture: see `capture.CaptureWriter`; given each event's JSON form.
+            own_metrics: metrics are exported from the aggregates, so no meter is to have them too.
+        """
+        self.settings = settings
+        self.telemetry: Any = None
+        self._redact = redact
+        self._redact_capture = redact_capture
+        self._logged: dict[tuple[str, ...], int] = {}
+        self._files = itertools.count(1)
+        profile = semconv.PROFILES[settings.profile]
+        self.aggregates = Aggregates(profile.metrics, label_cap=settings.label_cap)
+        self._profile = profile
+        mirror = None
+        if not own_metrics and not settings.disabled:
+            from streamgauge.telemetry.meters import Mirror
+
+            mirror = Mirror(meter_provider, self.aggregates, profile, time.monotonic_ns)
+        self.recorder = Recorder(
+            self._tracer(tracer_provider),
+            self.aggregates,
+            profile=profile,
+            stall_after_s=settings.stall_after_s,
+            intended_ends_are_errors=settings.intended_ends_are_errors,
+            exemplars=settings.exemplar_filter,
+            content=Content(settings.spans_have_content, settings.content_max_bytes, redact),
+            mirror=mirror,
+        )
+        self.observers = Observers(lambda reason: self.recorder.count(semconv.TAP_ERRORS, reason))
+
+    def _tracer(self, provider: Any) -> Any:
+        from opentelemetry import trace
+
+        if self.settings.disabled:
+            provider = trace.NoOpTracerProvider()
+        return trace.get_tracer("streamgauge", __version__, provider, self._profile.schema_url)
+
+    def trace_with(self, provider: Any) -> None:
+        """Make spans with `provider` from now on."""
+        self.recorder.tracer = self._tracer(provider)
+
+    def open(
+        self, request: Request, opens_run: bool = True, *, at: int | None = None, anchor: int | None = None
+    ) -> Tap:
+        """Open a stream, now (or, for replay, at a time of the past).
+
+        Raises: UnknownDialectError
+        """
+        kind = dialects.find(request.dialect)
+        if kind is None:
+            raise UnknownDialectError(request.dialect, dialects.names())
+        if at is None:
+            at = time.monotonic_ns()
+        if anchor is None:
+            anchor = time.time_ns() - time.monotonic_ns()
+        if kind.provider_name and not request.provider_name:
+            request = request.updated(provider_name=kind.provider_name)
+        decoder = kind()
+        decoder.anchor = anchor
+        stream = self.recorder.stream(request, anchor=anchor, granularity=str(kind.granularity))
+        tap = Tap(
+            stream.request,
+            decoder,
+            stream,
+            report=functools.partial(self._report, request.dialect),
+            capture=self._capture(request, at, anchor) if self.settings.capture_dir else None,
+            observe=self.observers.offer if self.observers else None,
+        )
+        tap.open(at, opens_run=opens_run)
+        return tap
+
+    def _capture(self, request: Request, at: int, anchor: int) -> Any:
+        from streamgauge.capture import CaptureWriter, redact_secrets
+
+        folder = Path(self.settings.capture_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime((at + anchor) / 1e9))
+            path = folder / f"{request.dialect}-{stamp}-{os.getpid()}-{next(self._files)}.ndjson"
+            return CaptureWriter(
+                path,
+                request,
+                opened_at=at,
+                anchor=anchor,
+                redact=self._redact_capture or redact_secrets,
+                max_bytes=self.settings.capture_max_bytes,
+            )
+        except Exception as error:
+            self._report(request.dialect, "error", "capture", error)
+            return None
+
+    def _report(self, dialect: str, what: str, reason: str, error: BaseException | None) -> None:
+        """Trouble beside a stream: one metric, one log line. Nothing of it reaches the stream."""
+        try:
+            metric = semconv.TAP_BLIND if what == "blind" else semconv.TAP_ERRORS
+            self.recorder.count(metric, reason)
+            kind = type(error).__qualname__ if error is not None else ""
+            now = time.monotonic_ns()
+            last = self._logged.get((dialect, what, reason, kind), -_LOG_AGAIN_NS)
+            if now - last < _LOG_AGAIN_NS:
+                return
+            self._logged[dialect, what, reason, kind] = now
+            effect = "is no longer decoded (it goes on, unchanged)" if what == "blind" else "goes on, unchanged"
+            cause = {"slow": "reading it took too long"}.get(reason, f"its {reason} failed")
+            log.warning("A stream of dialect %s %s: %s.", dialect, effect, cause, exc_info=error)
+        except Exception:  # a log handler or a meter of the host's that fails must not reach the stream either
+            pass
+
+    def current_tap(self) -> Tap | None:
+        stream = recorder.current()
+        return None if stream is None else cast("Tap | None", stream.tap)
+
+    def close_streams(self) -> None:
+        """Close what is open, as `shutdown`."""
+        at = time.monotonic_ns()
+        for stream in list(self.recorder.streams):
+            try:
+                if stream.tap is not None:
+                    stream.tap.end(outcome=Outcome.SHUTDOWN)
+                else:
+                    stream.finish(at, Outcome.SHUTDOWN)
+            except Exception as error:
+                self._report(stream.request.dialect, "error", "sink", error)
+
+
+# The pipeline of this process -------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_pipeline: Pipeline | None = None
+
+
+def current_pipeline() -> Pipeline:
+    """The pipeline of this process; made at first use, with the host's own global providers."""
+    global _pipeline
+    if _pipeline is None:
+        with _lock:
+            if _pipeline is None:
+                # Here, and not at import: exit handlers run in reverse order, and ours must come before the SDK's.
+                atexit.register(shutdown)
+                _pipeline = Pipeline(load())
+    return _pipeline
+
+
+def use(replacement: Pipeline | None) -> Pipeline | None:
+    """Put `replacement` in the place of this process's pipeline; returns the old one. For tests and embedders."""
+    global _pipeline
+    with _lock:
+        old, _pipeline = _pipeline, replacement
+    return old
+
+
+def setup(
+    *,
+    redact: Callable[[str, str], str] | None = None,
+    redact_capture: Callable[[Any], Any] | None = None,
+    **flags: Any,
+) -> Pipeline:
+    """Configure exporters and `/metrics` from settings, and record with them from now on.
+
+    Args:
+        redact: given (attribute, text), returns what to keep of a content attribute.
+        redact_capture: given each captured event's JSON form, returns what to write.
+        flags: fields of `Settings`; they win over the environment and the settings file.
+    Raises: SettingsError, MissingExtraError
+    """
+    from streamgauge import telemetry
+
+    settings = load(flags)
+    made = Pipeline(settings, redact=redact, redact_capture=redact_capture, own_metrics=True)
+    made.telemetry = telemetry.start(
+        settings,
+        made.aggregates,
+        lambda kind, reason, count: made.recorder.count(semconv.EXPORT_DROPPED, kind, reason, amount=count),
+    )
+    made.trace_with(made.telemetry.tracer_provider)
+    atexit.register(shutdown)
+    old = use(made)
+    if old is not None:
+        _shut(old)
+    return made
+
+
+def shutdown() -> None:
+    """Close what is open, as `shutdown`, and flush the exporters, for at most `shutdown_timeout_s`. Further streams
+    pass unrecorded until `setup` is called again. Called by itself when the interpreter exits."""
+    if _pipeline is not None:
+        _shut(_pipeline)
+
+
+def _shut(old: Pipeline) -> None:
+    old.close_streams()
+    old.observers.stop(min(1.0, old.settings.shutdown_timeout_s))
+    if old.telemetry is not None:
+        old.telemetry.shutdown(old.settings.shutdown_timeout_s)
+
+
+def observe(observer: Observer) -> Callable[[], None]:
+    """Show every signal of the streams opened from now on to `observer`: called as `observer(signal, request)`, in
+    order, on a thread of its own. It can slow down or break nothing; what it raises is counted.
+
+    Returns: what removes it.
+    """
+    return current_pipeline().observers.add(observer)
+
+
+def _after_fork() -> None:
+    """A child has the parent's open streams, but they are the parent's to tell of."""
+    global _lock
+    _lock = threading.Lock()
+    if _pipeline is not None:
+        _pipeline.aggregates.forked()
+        _pipeline.recorder.streams.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,147 @@
+"""What goes on a span, under which name: everything known at the opening, the rest at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streamgauge import semconv
+from streamgauge.recorder.operations import Operation
+from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Profile
+from streamgauge.wire import Outcome, Request
+
+__all__ = ["Attributes", "Content", "span_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Whether prompts, outputs, arguments and results go on spans; off by default."""
+
+    captured: bool = False
+    max_bytes: int = 16_384
+    """Of one attribute."""
+    redact: Callable[[str, str], str] | None = None
+    """Given (attribute, text), returns what to keep."""
+
+    def kept(self, name: str, text: str) -> str:
+        """The text as it may be shown: redacted, then cut."""
+        if self.redact is not None:
+            text = self.redact(name, text)
+        return text.encode("utf-8", "replace")[: self.max_bytes].decode("utf-8", "ignore")
+
+
+class Attributes:
+    """Makes attributes, in one profile's names and within one policy of content."""
+
+    def __init__(self, profile: Profile, content: Content) -> None:
+        self.content = content
+        self._profile = profile
+
+    def plain(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What a span takes: scalars and sequences of text; content only where it is asked for."""
+        plain = {
+            name: value if value.__class__ in (str, int, float, bool) else _scalar(value)
+            for name, value in given.items()
+            if value is not None and name not in semconv.CONTENT_ATTRIBUTES
+        }
+        if self.content.captured:
+            for name in semconv.CONTENT_ATTRIBUTES & given.keys():
+                if given[name] is not None:
+                    plain[name] = self.content.kept(name, str(given[name]))
+        return plain
+
+    def profiled(self, operation: str, attributes: dict[str, Any]) -> dict[str, Any]:
+        """The same in the profile's names."""
+        profile = self._profile
+        if not profile.renamed:
+            return attributes
+        without = profile.without.get(operation, frozenset())
+        return {profile.renamed.get(name, name): value for name, value in attributes.items() if name not in without}
+
+    def opening(
+        self, operation: Operation, request: Request, granularity: str, given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What is known when an operation is opened, for the sampler to see; nothing that is empty."""
+        kind = operation.operation
+        attributes: dict[str, Any] = {
+            semconv.GEN_AI_OPERATION_NAME: kind,
+            semconv.STREAMGAUGE_DIALECT: request.dialect,
+        }
+        if operation.parent is None:
+            attributes[semconv.STREAMGAUGE_TRANSPORT] = request.transport
+            if granularity:
+                attributes[semconv.STREAMGAUGE_STREAM_GRANULARITY] = granularity
+        if kind in INFERENCE:
+            attributes[semconv.GEN_AI_REQUEST_STREAM] = True
+        if kind in INFERENCE or kind == INVOKE_AGENT:
+            if operation.provider:
+                attributes[semconv.GEN_AI_PROVIDER_NAME] = operation.provider
+            if operation.model:
+                attributes[semconv.GEN_AI_REQUEST_MODEL] = operation.model
+            if request.conversation_id:
+                attributes[semconv.GEN_AI_CONVERSATION_ID] = request.conversation_id
+            if request.server_address:
+                attributes[semconv.SERVER_ADDRESS] = request.server_address
+                if request.server_port:
+                    attributes[semconv.SERVER_PORT] = request.server_port
+        if kind == EXECUTE_TOOL:
+            attributes[semconv.GEN_AI_TOOL_NAME] = operation.name
+        elif kind == semconv.STEP:
+            attributes[semconv.STREAMGAUGE_STEP_NAME] = operation.name
+        if operation.agent and kind in (INVOKE_AGENT, EXECUTE_TOOL):
+            attributes[semconv.GEN_AI_AGENT_NAME] = operation.agent
+        if given:
+            attributes.update(self.plain(given))
+        return self.profiled(kind, attributes)
+
+    def closing(self, operation: Operation, outcome: Outcome, error_type: str) -> dict[str, Any]:
+        """What was learned since, without what only the stream as a whole knows. Not in the profile's names yet."""
+        kind = operation.operation
+        attributes = operation.attributes or {}
+        attributes[semconv.STREAMGAUGE_OUTCOME] = str(outcome)
+        if error_type:
+            attributes[semconv.ERROR_TYPE] = error_type
+        if operation.unseen:
+            attributes[semconv.STREAMGAUGE_END_UNSEEN] = True
+        if kind not in INFERENCE and kind != INVOKE_AGENT:
+            return attributes
+        if outcome is not Outcome.COMPLETED:
+            # The conventions: where the expected reason never came, it is `error`.
+            attributes.setdefault(semconv.GEN_AI_RESPONSE_FINISH_REASONS, ("error",))
+        if operation.first_chunk:
+            first = (operation.first_chunk - operation.start) / 1e9
+            attributes[semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = first
+        if operation.gaps is not None:
+            tallies = list(operation.tallies())
+            attributes[semconv.STREAMGAUGE_STREAM_CHUNKS] = sum(chunks for _, chunks, _ in tallies)
+            attributes[semconv.STREAMGAUGE_STREAM_BYTES] = sum(size for _, _, size in tallies)
+            attributes[semconv.STREAMGAUGE_STREAM_LONGEST_GAP] = operation.longest / 1e9
+        usage = operation.usage
+        if usage is not None:
+            for name, count in (
+                (semconv.GEN_AI_USAGE_INPUT_TOKENS, usage.input_tokens),
+                (semconv.GEN_AI_USAGE_OUTPUT_TOKENS, usage.output_tokens),
+                (semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, usage.cache_read_tokens),
+                (semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS, usage.cache_write_tokens),
+                (semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, usage.reasoning_tokens),
+            ):
+                if count is not None:
+                    attributes[name] = count
+        if operation.content:
+            text = self.content.kept(semconv.GEN_AI_OUTPUT_MESSAGES, operation.content)
+            message = {"role": "assistant", "parts": [{"type": "text", "content": text}]}
+            attributes[semconv.GEN_AI_OUTPUT_MESSAGES] = json.dumps([message], ensure_ascii=False)
+        return attributes
+
+
+def span_name(operation: Operation) -> str:
+    """`{operation} {name}`, as the conventions have it."""
+    return f"{operation.operation} {operation.name}" if operation.name else operation.operation
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    return str(value)

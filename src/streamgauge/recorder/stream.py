@@ -1,0 +1,509 @@
+"""One stream's recording: what the tap calls a sink."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from streamgauge import semconv
+from streamgauge.aggregates import Exemplar, Labels, Point
+from streamgauge.recorder.attributes import span_name
+from streamgauge.recorder.operations import FIRST, Operation, closing_points, live_points
+from streamgauge.semconv import EXECUTE_TOOL
+from streamgauge.signals import (
+    PERSON_ANSWERED,
+    PERSON_ASKED,
+    RUN,
+    Chunk,
+    Closed,
+    Noted,
+    Opened,
+    Retried,
+    Signals,
+    Usage,
+    all_of,
+)
+from streamgauge.wire import Outcome, Request
+
+if TYPE_CHECKING:
+    from streamgauge.recorder import Recorder
+
+__all__ = ["Stream", "current"]
+
+_CURRENT = otel_context.create_key("streamgauge-stream")
+_GAP_BOUNDS_NS = tuple(int(bound * 1e9) for bound in semconv.GAP_SECONDS)
+_KINDS = {"CLIENT": SpanKind.CLIENT, "INTERNAL": SpanKind.INTERNAL}
+_UNSET_STATUS = frozenset({Outcome.COMPLETED, Outcome.CANCELLED, Outcome.ABANDONED})
+_FAILURES = frozenset({Outcome.FAILED, Outcome.TRUNCATED, Outcome.TIMED_OUT})
+_ERROR_TYPES = {
+    Outcome.FAILED: semconv.ERROR_TYPE_OTHER,
+    Outcome.TRUNCATED: "truncated",
+    Outcome.TIMED_OUT: "timeout",
+    Outcome.SHUTDOWN: "shutdown",
+}
+_PAUSE_NS = 100_000_000
+"""A time between two events from which on it is asked whose it was."""
+_UNREAD = -1
+"""A pause that the first data is always beyond, so that it needs no test of its own."""
+
+
+def current() -> Stream | None:
+    """The stream, or run, whose code is running in this context."""
+    found = otel_context.get_value(_CURRENT)
+    return found if isinstance(found, Stream) else None
+
+
+class Stream:
+    """The operations of one stream, or of a run that groups streams."""
+
+    __slots__ = (
+        "__weakref__", "_caller_ns", "_counted", "_first_byte", "_gap_ns", "_gaps", "_granularity", "_operations",
+        "_outer", "_parent", "_pause_ns", "_persons", "_recorder", "_resumes", "_source_ns", "_stalls", "_tools",
+        "anchor", "asked", "at", "context", "failed", "opened", "request", "tap",
+    )  # fmt: skip
+
+    def __init__(self, recorder: Recorder, request: Request, anchor: int, granularity: str, counted: bool) -> None:
+        self._recorder = recorder
+        self._granularity = granularity
+        self._counted = counted
+        self._operations: dict[str, Operation] = {}
+        self._parent = otel_context.get_current()
+        outer = otel_context.get_value(_CURRENT, self._parent)
+        if isinstance(outer, Stream):
+            request = request.updated(
+                conversation_id=request.conversation_id or outer.request.conversation_id,
+                timeout_s=request.timeout_s or outer.request.timeout_s,
+            )
+        self._outer = outer if isinstance(outer, Stream) and not outer._counted else None
+        self._resumes: Stream | None = None
+        """The run in which this stream is a retry, until its first data."""
+        self.request: Request = request
+        self.anchor = anchor
+        self.context: Context = self._parent
+        """Holds the run's span: to be current while the source is being read."""
+        self.asked = self.at = self.opened = 0
+        self.failed: dict[str, tuple[str, int, int]] = {}
+        """Dialect: (error type, when, attempts) of a stream below this run that failed and was not opened again."""
+        self.tap: Any = None
+        """The tap that this is the recording of."""
+        self._fresh()
+
+    def _fresh(self) -> None:
+        """What belongs to one run: a stream may have several, one after the other."""
+        self._pause_ns = _UNREAD
+        self._source_ns = self._caller_ns = self._first_byte = self._stalls = 0
+        self._gaps = self._gap_ns = self._persons = self._tools = 0
+
+    # Per event ------------------------------------------------------------------------------------------------
+
+    def record(self, signals: Signals, asked: int, at: int) -> None:
+        """Data came at `at`, for which the caller had asked at `asked`, and it told `signals`.
+
+        A chunk alone goes straight through; its cost is the middleware's cost.
+        """
+        self._source_ns += at - asked
+        if signals.__class__ is not Chunk:
+            if at - self.at > self._pause_ns:
+                self._paused(asked, at)
+            self.at = at
+            for signal in signals:  # type: ignore[union-attr]
+                if signal.__class__ is Chunk:
+                    Stream.record(self, signal, at, at)
+                else:
+                    _APPLY[signal.__class__](self, signal)
+            return
+        operation = self._operations.get(signals.key)
+        if operation is None:
+            return
+        gap = at - operation.last
+        operation.last = at
+        if gap > operation.usual:  # the first chunk, the longest gap so far, or a pause
+            gap = self._unusual(operation, gap, asked, at)
+        self.at = at
+        if gap >= 0:
+            operation.gaps[bisect_left(_GAP_BOUNDS_NS, gap)] += 1  # type: ignore[index]
+        if signals.kind is operation.steady:
+            text = signals.text
+            try:
+                operation.text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+            except AttributeError:  # no text after all: counted, without a size
+                pass
+        else:
+            self._tally(operation, signals, at)
+
+    def apply(self, signals: Signals) -> None:
+        """Signals of something that was no data of the source: its clocks are not touched."""
+        for signal in all_of(signals):
+            if signal.__class__ is Chunk:
+                at = self.at
+                self.record(signal, signal.at, signal.at)
+                self.at = at
+            else:
+                _APPLY[signal.__class__](self, signal)
+
+    def _unusual(self, operation: Operation, gap: int, asked: int, at: int) -> int:
+        """A chunk that is not one more of many. Returns the gap to count; none is -1."""
+        if at - self.at > self._pause_ns:
+            self._paused(asked, at)
+        if operation.usual == FIRST:
+            operation.starts(at, _PAUSE_NS, len(_GAP_BOUNDS_NS) + 1)
+            if operation.retry is not None:
+                self._end_retry(operation, at)
+            return -1
+        operation.longest = max(operation.longest, gap)
+        operation.usual = min(operation.longest, _PAUSE_NS)
+        return gap
+
+    def _tally(self, operation: Operation, signal: Any, at: int) -> None:
+        """A chunk that is not text, or the first text."""
+        size = len(signal.text.encode("utf-8", "replace")) if isinstance(signal.text, str) else 0
+        operation.tally(signal.kind, size, at)
+
+    def _paused(self, asked: int, at: int) -> None:
+        """The first data, or data after a pause: of the source's, of the caller's, or of ours."""
+        if self._pause_ns == _UNREAD:
+            self._pause_ns = min(self._recorder.stall_ns, _PAUSE_NS)
+            self._first_byte = at
+            self._resumed(at)
+        elif asked - self.at > _PAUSE_NS and self.tap is not None:
+            self.tap.suspect()
+        waited = at - asked
+        if waited <= self._recorder.stall_ns or self._persons or not self._operations:
+            return
+        self._stalls += 1
+        labels = (*self.common(), "tool" if self._tools else "generation")
+        exemplar = self._exemplar(self._operations.get(RUN), at)
+        points: list[Point] = [
+            (semconv.STALLS, labels, 1, None),
+            (semconv.STALL_DURATION, labels, waited / 1e9, _valued(exemplar, waited / 1e9)),
+        ]
+        self._recorder.record(points, self.context)
+
+    # Operations -----------------------------------------------------------------------------------------------
+
+    @property
+    def run_open(self) -> bool:
+        return RUN in self._operations
+
+    def _open(self, signal: Opened) -> None:
+        recorder = self._recorder
+        if signal.key in self._operations:
+            self._close(Closed(signal.key, signal.at))
+        parent = None
+        if signal.key == RUN:
+            self._fresh()
+            self.opened = signal.at
+            if self.at < signal.at:
+                self.asked = self.at = signal.at
+            self._retries_outer(signal.at)
+        else:
+            parent = self._operations.get(signal.parent) or self._operations.get(RUN)
+            if parent is None:  # the run has ended, or has not begun
+                return
+            if parent.retry is not None:
+                self._end_retry(parent, signal.at)
+        operation = Operation(signal.key, signal.operation, signal.name, parent, signal.at)
+        operation.label(signal.attributes, self.request)
+        if signal.operation == EXECUTE_TOOL:
+            self._tools += 1
+        above = parent.context if parent is not None else self._parent
+        operation.span = recorder.tracer.start_span(
+            span_name(operation),
+            context=above,
+            kind=_KINDS[semconv.SPANS[signal.operation][1]] if signal.operation in semconv.SPANS else SpanKind.INTERNAL,
+            attributes=recorder.attributes.opening(operation, self.request, self._granularity, signal.attributes),
+            start_time=signal.at + self.anchor,
+        )
+        operation.context = trace.set_span_in_context(operation.span, above)
+        self._operations[signal.key] = operation
+        if signal.key == RUN:
+            operation.context = self.context = otel_context.set_value(_CURRENT, self, operation.context)
+            recorder.streams.add(self)
+            if self._counted:
+                recorder.aggregates.watch(self)
+
+    def _close(self, signal: Closed) -> None:
+        operation = self._operations.get(signal.key)
+        if operation is None:
+            return
+        for below in [other for other in reversed(self._operations.values()) if other.below(operation)]:
+            below.unseen = signal.outcome is Outcome.COMPLETED
+            self._finish(below, signal)
+        self._finish(operation, signal)
+
+    def _finish(self, operation: Operation, signal: Closed) -> None:
+        """Close one operation that has none open below it."""
+        at = operation.end = max(signal.at, operation.start)
+        outcome = signal.outcome
+        error_type = _ERROR_TYPES.get(outcome, "")
+        if outcome in (Outcome.FAILED, Outcome.TRUNCATED) and signal.error_type:
+            error_type = signal.error_type
+        if operation.retry is not None:
+            self._end_retry(operation, at)
+        is_run = operation.key == RUN
+        if operation.operation == EXECUTE_TOOL:
+            self._tools -= 1
+        operation.told_above()
+        self._gaps += operation.gap_count()
+        self._gap_ns += operation.gap_total()
+        recorder = self._recorder
+        points: list[Point] = []
+        try:
+            points = list(self._points(operation, outcome, error_type, at))
+        finally:  # whatever fails, the span ends
+            with recorder.aggregates.lock:  # counted here, gone there: nothing is seen twice, or not at all
+                recorder.aggregates.record_locked(points)
+                self._operations.pop(operation.key, None)
+                if is_run:
+                    recorder.aggregates.unwatch_locked(self)
+            self._end_span(operation, signal, outcome, error_type)
+        recorder.mirror(points, operation.context)
+        if is_run:
+            recorder.streams.discard(self)
+            self._tell_outer(outcome, error_type, at)
+
+    def _points(self, operation: Operation, outcome: Outcome, error_type: str, at: int) -> Iterator[Point]:
+        common = self._common(operation)
+        profile = self._recorder.profile
+        granularity = operation.granularity or self._granularity
+        exemplar = self._exemplar(operation, at)
+        tool_name = ""
+        if operation.operation == EXECUTE_TOOL:
+            tool_name, error_type = self._recorder.aggregates.cap(
+                semconv.TOOL_DURATION.labels, (operation.name, error_type)
+            )
+        elif error_type:
+            (error_type,) = self._recorder.aggregates.cap((semconv.ERROR_TYPE,), (error_type,))
+        closing = closing_points(
+            operation, common, profile, outcome=outcome, error_type=error_type, granularity=granularity,
+            tool_name=tool_name,
+        )  # fmt: skip
+        for metric, labels, value, _ in closing:
+            yield metric, labels, value, _valued(exemplar, value)
+        yield from live_points(operation, common, profile, _valued(exemplar, operation.longest / 1e9))
+        if operation.key != RUN or not self._counted:
+            return
+        yield semconv.STREAMS, (*common, outcome, error_type), 1, None
+        yield from self._wait_points(common)
+        if self._first_byte:
+            first = (self._first_byte - operation.start) / 1e9
+            yield semconv.FIRST_BYTE, common, first, _valued(exemplar, first)
+        if operation.first_answer:
+            answer = (operation.first_answer - operation.start) / 1e9
+            yield semconv.FIRST_ANSWER, (*common, granularity), answer, _valued(exemplar, answer)
+        if self._gap_ns and self._gaps:
+            rate = self._gaps / (self._gap_ns / 1e9)
+            yield semconv.CHUNK_RATE, (*common, granularity), rate, _valued(exemplar, rate)
+
+    def _wait_points(self, common: Labels) -> Iterator[Point]:
+        # The caller's share is what is left. It never shrinks, though the two are read one after the other.
+        source = self._source_ns
+        self._caller_ns = max(self._caller_ns, self.at - self.opened - source)
+        if source:
+            yield semconv.WAIT, (*common, "source"), source / 1e9, None
+        if self._caller_ns:
+            yield semconv.WAIT, (*common, "caller"), self._caller_ns / 1e9, None
+
+    def _end_span(self, operation: Operation, signal: Closed, outcome: Outcome, error_type: str) -> None:
+        span: Span = operation.span
+        recorder = self._recorder
+        try:
+            if span.is_recording():
+                attributes = recorder.attributes.closing(operation, outcome, error_type)
+                if operation.key == RUN and self._counted:
+                    self._stream_attributes(operation, attributes)
+                span.set_attributes(recorder.attributes.profiled(operation.operation, attributes))
+                intended = outcome in _UNSET_STATUS and not recorder.intended_ends_are_errors
+                if not intended and outcome is not Outcome.COMPLETED:
+                    span.set_status(Status(StatusCode.ERROR, signal.message[:1024] or str(outcome)))
+        finally:
+            span.end(operation.end + self.anchor)
+
+    def _stream_attributes(self, run: Operation, attributes: dict[str, Any]) -> None:
+        if self._first_byte:
+            first = (self._first_byte - run.start) / 1e9
+            attributes[semconv.STREAMGAUGE_STREAM_TIME_TO_FIRST_BYTE] = first
+        if run.first_answer:
+            answer = (run.first_answer - run.start) / 1e9
+            attributes[semconv.STREAMGAUGE_STREAM_TIME_TO_FIRST_ANSWER] = answer
+        attributes[semconv.STREAMGAUGE_STREAM_STALLS] = self._stalls
+        attributes[semconv.STREAMGAUGE_STREAM_WAIT_SOURCE] = self._source_ns / 1e9
+        attributes[semconv.STREAMGAUGE_STREAM_WAIT_CALLER] = self._caller_ns / 1e9
+
+    def finish(self, at: int, outcome: Outcome = Outcome.COMPLETED) -> None:
+        """Close all that is still open, whatever fails on the way."""
+        trouble = None
+        while self._operations:
+            key = next(reversed(self._operations))
+            try:
+                self._finish(self._operations[key], Closed(key, at, outcome))
+            except Exception as error:
+                trouble = error
+                self._operations.pop(key, None)
+        self._recorder.streams.discard(self)
+        self._recorder.aggregates.unwatch(self)
+        if trouble is not None:
+            raise trouble
+
+    # The other signals ----------------------------------------------------------------------------------------
+
+    def _use(self, signal: Usage) -> None:
+        operation = self._operations.get(signal.key)
+        if operation is not None:
+            operation.usage = signal
+
+    def _note(self, signal: Noted) -> None:
+        operation = self._operations.get(signal.key)
+        if operation is None:
+            return
+        attributes = self._recorder.attributes.plain(signal.attributes)
+        if signal.name:
+            if signal.name == PERSON_ASKED:
+                self._persons += 1
+            elif signal.name == PERSON_ANSWERED:
+                self._persons = max(0, self._persons - 1)
+            operation.span.add_event(signal.name, attributes, signal.at + self.anchor)
+            return
+        operation.attributes = {**(operation.attributes or {}), **attributes}
+        before = span_name(operation)
+        operation.relabel(signal.attributes)
+        if operation.key == RUN:
+            self._granularity = operation.granularity or self._granularity
+            conversation = signal.attributes.get(semconv.GEN_AI_CONVERSATION_ID)
+            if conversation:
+                self.request = self.request.updated(conversation_id=str(conversation))
+        name = span_name(operation)
+        if name != before:
+            operation.span.update_name(name)
+
+    def _retry(self, signal: Retried) -> None:
+        operation = self._operations.get(signal.key) or self._operations.get(RUN)
+        if operation is None:
+            return
+        if operation.retry is not None:
+            self._end_retry(operation, signal.at)
+        operation.interrupted()
+        attributes: dict[str, Any] = {
+            semconv.STREAMGAUGE_RETRY_TARGET: signal.target,
+            semconv.STREAMGAUGE_RETRY_ATTEMPT: signal.attempt,
+        }
+        if signal.reason:
+            attributes[semconv.STREAMGAUGE_RETRY_REASON] = signal.reason
+        if signal.delay_s is not None:
+            attributes[semconv.STREAMGAUGE_RETRY_DELAY_S] = signal.delay_s
+        operation.retry = self._recorder.tracer.start_span(
+            f"{semconv.RETRY} {signal.target}",
+            context=operation.context,
+            attributes=attributes,
+            start_time=signal.at + self.anchor,
+        )
+        capped = self._recorder.aggregates.cap(semconv.RETRIES.labels, (signal.target, signal.reason))
+        point: Point = (semconv.RETRIES, (*self._common(operation), *capped), 1, None)
+        self._recorder.record([point], operation.context)
+
+    def _end_retry(self, operation: Operation, at: int) -> None:
+        span, operation.retry = operation.retry, None
+        span.end(max(at + self.anchor, span.start_time if hasattr(span, "start_time") else 0))
+
+    # A stream in a run ----------------------------------------------------------------------------------------
+
+    def _retries_outer(self, at: int) -> None:
+        """A stream opened again, in a run in which one like it failed, is a retry of that."""
+        outer = self._outer
+        failure = outer.failed.get(self.request.dialect) if outer is not None and outer.run_open else None
+        if outer is None or failure is None:
+            return
+        reason, when, attempts = failure
+        outer.failed[self.request.dialect] = (reason, when, attempts + 1)
+        outer._retry(Retried(RUN, at, "request", attempts, reason, (at - when) / 1e9))
+        self._resumes = outer
+
+    def _resumed(self, at: int) -> None:
+        """The first data, or the end, of a stream that is a retry."""
+        outer, self._resumes = self._resumes, None
+        run = outer._operations.get(RUN) if outer is not None else None
+        if outer is not None and run is not None and run.retry is not None:
+            outer._end_retry(run, at)
+
+    def _tell_outer(self, outcome: Outcome, error_type: str, at: int) -> None:
+        """How this stream ended, for the run around it."""
+        self._resumed(at)
+        if self._outer is None:
+            return
+        failed = self._outer.failed
+        dialect = self.request.dialect
+        if outcome in _FAILURES:
+            _, _, attempts = failed.get(dialect, ("", 0, 1))
+            failed[dialect] = (error_type, at, attempts)
+        else:
+            failed.pop(dialect, None)
+
+    # Labels ---------------------------------------------------------------------------------------------------
+
+    def _common(self, operation: Operation) -> Labels:
+        if operation.frozen is not None:
+            return operation.frozen
+        request = self.request
+        values = (
+            operation.operation,
+            operation.provider,
+            operation.model,
+            operation.agent,
+            request.server_address,
+            request.dialect,
+            request.transport,
+        )
+        return self._recorder.aggregates.cap(semconv.COMMON_LABELS, values)
+
+    def _exemplar(self, operation: Operation | None, at: int) -> Exemplar | None:
+        """One without a value yet."""
+        if operation is None or self._recorder.exemplars == "always_off":
+            return None
+        context = operation.span.get_span_context()
+        if not context.is_valid or not (context.trace_flags.sampled or self._recorder.exemplars == "always_on"):
+            return None
+        return Exemplar(0.0, at + self.anchor, context.trace_id, context.span_id)
+
+    # As the aggregates read it, from another thread -----------------------------------------------------------
+
+    def common(self) -> Labels:
+        run = self._operations.get(RUN)
+        return self._common(run) if run is not None else ("",) * len(semconv.COMMON_LABELS)
+
+    def opened_ns(self) -> int:
+        return self.opened
+
+    def silent(self, now: int) -> bool:
+        """Its source has been asked, and silent, for longer than the stall limit."""
+        if self._tools or self._persons or self.asked < self.at:
+            return False
+        return now - self.asked > self._recorder.stall_ns
+
+    def partials(self) -> Sequence[object]:
+        return list(self._operations.values())
+
+    def points(self, partial: object) -> Iterable[Point]:
+        assert isinstance(partial, Operation)
+        common = partial.frozen = self._common(partial)
+        yield from live_points(partial, common, self._recorder.profile, None)
+        if partial.key == RUN and self._counted:
+            yield from self._wait_points(common)
+
+
+def _valued(exemplar: Exemplar | None, value: Any) -> Exemplar | None:
+    return exemplar._replace(value=float(value)) if exemplar is not None else None
+
+
+_APPLY: Mapping[type, Callable[[Stream, Any], None]] = {
+    Opened: Stream._open,
+    Usage: Stream._use,
+    Noted: Stream._note,
+    Retried: Stream._retry,
+    Closed: Stream._close,
+}

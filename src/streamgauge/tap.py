@@ -1,0 +1,332 @@
+"""The guard between a stream and all that watches it: it reads a copy, and never raises, awaits or prefetches.
+
+What goes wrong here makes the tap *blind*: it goes on counting time, stops decoding, says so in one log line and one
+metric, and the stream goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from asyncio import CancelledError
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from streamgauge.signals import RUN, Closed, Opened, Signal, Signals, all_of
+from streamgauge.wire import Aside, Event, Outcome, Request
+
+__all__ = ["Capturing", "Decoder", "Sink", "Tap", "classify", "error_type_of"]
+
+SLOW_NS = 100_000_000
+"""Reading one event for longer is a strike; a scheduler's slice or a collection stays well below it."""
+STRIKES = 3
+"""After so many it goes blind."""
+
+_HOW = {Outcome.ABANDONED: "closed", Outcome.CANCELLED: "cancelled", Outcome.SHUTDOWN: "shutdown"}
+
+_clock = time.monotonic_ns
+
+
+class Decoder(Protocol):
+    """What the tap needs of a dialect."""
+
+    @property
+    def terminal(self) -> bool: ...
+    def feed(self, data: Any, at: int) -> Signals: ...
+    def finish(self, at: int) -> Signals: ...
+
+
+class Sink(Protocol):
+    """What the tap and a transport need of a recorder: one stream's recording."""
+
+    asked: int
+    """When the caller asked for the next event; kept by the transport."""
+    at: int
+    """When the last event came."""
+    context: Any
+    """What is to be current while the source is being read."""
+    tap: Any
+
+    @property
+    def run_open(self) -> bool: ...
+    def record(self, signals: Signals, asked: int, at: int) -> None: ...
+    def apply(self, signals: Signals) -> None: ...
+    def finish(self, at: int) -> None: ...
+
+
+class Capturing(Protocol):
+    """What the tap needs of a capture."""
+
+    def write(self, event: Event) -> None: ...
+    def end(self, at: int, error: str | None, how: str, outcome: str) -> None: ...
+    def close(self) -> None: ...
+
+
+def error_type_of(error: BaseException) -> str:
+    """The HTTP status that it carries (`status_code`, as HTTP clients name it), else the exception's name, with its
+    module unless it is built in."""
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and status >= 400:
+        return str(status)
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def classify(error: BaseException) -> Outcome:
+    """How a stream ended that ended by `error`."""
+    if isinstance(error, CancelledError):
+        return Outcome.CANCELLED
+    if isinstance(error, GeneratorExit):
+        return Outcome.ABANDONED
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return Outcome.SHUTDOWN
+    return Outcome.FAILED
+
+
+class Tap:
+    """One stream's guard. Every method is safe to call at any time, in any order; none raises.
+
+    `read` and `record` are the two steps of an event, for a transport that has no call to spare: each in a `try` of
+    its own, whose exceptions go to `unread` and `unrecorded`. `feed` is just that.
+    """
+
+    __slots__ = (
+        "__weakref__", "_blinded", "_capture", "_decoder", "_framing", "_observe", "_opened", "_report", "_strikes",
+        "ended", "read", "record", "request", "sink",
+    )  # fmt: skip
+
+    read: Callable[[Any, int], Signals]
+    """(data, at): what the data tells."""
+    record: Callable[[Signals, int, int], None]
+    """(signals, asked, at): data came, and told that."""
+
+    def __init__(
+        self,
+        request: Request,
+        decoder: Decoder,
+        sink: Sink,
+        *,
+        report: Callable[[str, str, BaseException | None], None],
+        framing: Any = None,
+        capture: Capturing | None = None,
+        observe: Callable[[Request, Sequence[Signal]], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            report: told of trouble: `("blind" | "error", reason, exception)`.
+            framing: for a stream of bytes; without one, data goes to the dialect as it is.
+            observe: given every signal.
+        """
+        self.request = request
+        self.sink = sink
+        sink.tap = self
+        self.ended = False
+        self.record = sink.record
+        self._decoder = decoder
+        self._report = report
+        self._framing = framing
+        self._capture = capture
+        self._observe = observe
+        self._strikes = 0
+        self._blinded = False
+        self._opened = 0
+        watched = framing is not None or capture is not None or observe is not None
+        self.read = self._read_watched if watched else decoder.feed
+
+    # A life ---------------------------------------------------------------------------------------------------
+
+    def open(self, at: int, *, opens_run: bool = True) -> None:
+        """The stream was opened. Without `opens_run` the dialect opens its runs itself."""
+        self._opened = self.sink.asked = self.sink.at = at
+        if opens_run:
+            request = self.request
+            name = request.model if request.operation == "chat" else request.agent_name
+            self._tell((Opened(RUN, at, request.operation, name, RUN, request.attributes),))
+
+    def feed(self, data: Any, asked: int, at: int) -> None:
+        """One event that the caller asked for at `asked`, and that came at `at`."""
+        try:
+            signals = self.read(data, at)
+        except Exception as error:
+            signals = self.unread(error)
+        try:
+            self.record(signals, asked, at)
+        except Exception as error:
+            self.unrecorded(error)
+
+    def push(self, data: Any) -> None:
+        """An event that the source pushed, now: a callback's."""
+        if self.ended:
+            return
+        at = _clock()
+        self.feed(data, self.sink.at, at)
+        self.sink.asked = at
+
+    def aside(self, name: str, data: Mapping[str, Any] | None = None) -> None:
+        """Something seen beside the stream, now."""
+        self.aside_at(Aside(name, data or {}), _clock())
+
+    def aside_at(self, aside: Aside, at: int) -> None:
+        """`aside`, at a time of the past: for replay."""
+        if self.ended:
+            return
+        self._captured(Event(at, aside))
+        if not self._blinded:
+            self._tell(self._safely(self._decoder.feed, aside, at))
+
+    def end(self, error: BaseException | None = None, *, outcome: Outcome | None = None) -> None:
+        """The stream has ended: by itself, by `error`, or by an `outcome` that the transport knows. Only the first
+        call counts; after the terminal event or an error event it changes nothing but closes what is left."""
+        self.end_at(_clock(), error, outcome=outcome)
+
+    def end_at(
+        self, at: int, error: BaseException | None = None, *, outcome: Outcome | None = None, error_type: str = ""
+    ) -> None:
+        """`end`, at a time of the past: for replay, which knows an exception by its `error_type` alone."""
+        if self.ended:
+            return
+        self.ended = True
+        exhausted = error is None and outcome is None
+        if error is not None:
+            error_type = error_type or error_type_of(error)
+        if error is None and outcome is None:
+            rest = self._rest()
+            if rest:
+                self.feed(rest, at, at)
+            if not self._blinded:
+                self._tell(self._safely(self._decoder.finish, at))
+            # Blind, it cannot know of a terminal event.
+            unended = self._decoder.terminal and not self._blinded
+            outcome = Outcome.TRUNCATED if unended else Outcome.COMPLETED
+        elif outcome is None:
+            outcome = classify(cast("BaseException", error))
+        timeout_ns = self.request.timeout_s * 1e9
+        if timeout_ns and outcome in (Outcome.CANCELLED, Outcome.ABANDONED) and at - self._opened >= timeout_ns:
+            outcome = Outcome.TIMED_OUT
+        try:
+            if self.sink.run_open:
+                failed = outcome is Outcome.FAILED
+                message = _message(error) if failed and error is not None else ""
+                self._tell((Closed(RUN, at, outcome, error_type if failed else "", message),))
+            self.sink.finish(at)
+        except Exception as trouble:
+            self.unrecorded(trouble)
+        if self._capture is not None:
+            try:
+                how = "exhausted" if exhausted else _HOW.get(outcome, "error")
+                self._capture.end(at, error_type or None, how, str(outcome))
+                self._capture.close()
+            except Exception as trouble:
+                self._report("error", "capture", trouble)
+        # No cycle is left for the collector, and what may still come is not decoded.
+        self.sink.tap = None
+        self.read, self.record = _nothing, _nothing_recorded
+
+    # What may go wrong ----------------------------------------------------------------------------------------
+
+    def unread(self, error: BaseException) -> Signals:
+        """The dialect failed: stop decoding. The sink still counts time, and closes what is open."""
+        self._blind("dialect", error)
+        return ()
+
+    def unrecorded(self, error: BaseException) -> None:
+        """The sink failed: it is given nothing more but the end, which must close what is open."""
+        self.record = _nothing_recorded
+        self._blind("sink", error)
+
+    def suspect(self) -> None:
+        """Much time passed between two reads: the caller's, or ours? From here on each reading is timed."""
+        if self._blinded or self._strikes:
+            return
+        self._strikes = 1
+        read = self.read
+
+        def timed(data: Any, at: int) -> Signals:
+            began = _clock()
+            signals = read(data, at)
+            if _clock() - began > SLOW_NS:
+                self._strikes += 1
+                if self._strikes > STRIKES:
+                    self._blind("slow", None)
+            return signals
+
+        self.read = timed
+
+    def _read_watched(self, data: Any, at: int) -> Signals:
+        """`read`, for a stream with a capture, observers or a framing."""
+        self._captured(Event(at, data, self.sink.asked))
+        feed = self._decoder.feed
+        if self._framing is None:
+            signals = feed(data, at)
+        else:
+            signals = [signal for event in self._events(data) for signal in all_of(feed(event, at))]
+        self._show(signals)
+        return signals
+
+    def _captured(self, event: Event) -> None:
+        if self._capture is not None:
+            try:
+                self._capture.write(event)
+            except Exception as error:
+                self._capture = None
+                self._report("error", "capture", error)
+
+    def _events(self, data: Any) -> Sequence[Any]:
+        if data.__class__ is list:  # what the framing still had at the end
+            return data
+        try:
+            return cast("Sequence[Any]", self._framing.feed(data))
+        except Exception as error:
+            self._blind("framing", error)
+            return ()
+
+    def _rest(self) -> list[Any]:
+        if self._framing is None or self._blinded:
+            return []
+        try:
+            return list(self._framing.finish())
+        except Exception as error:
+            self._blind("framing", error)
+            return []
+
+    def _tell(self, signals: Signals) -> None:
+        """Something that was no data told `signals`: the source's clocks are not touched."""
+        try:
+            self.sink.apply(signals)
+        except Exception as error:
+            self.unrecorded(error)
+        self._show(signals)
+
+    def _show(self, signals: Signals) -> None:
+        if self._observe is not None and signals != ():
+            try:
+                self._observe(self.request, all_of(signals))
+            except Exception as error:
+                self._observe = None
+                self._report("error", "observer", error)
+
+    def _safely(self, read: Callable[..., Signals], *args: Any) -> Signals:
+        try:
+            return read(*args)
+        except Exception as error:
+            return self.unread(error)
+
+    def _blind(self, reason: str, error: BaseException | None) -> None:
+        self.read = _nothing
+        if not self._blinded:
+            self._blinded = True
+            self._report("blind", reason, error)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception whose __str__ fails has no message
+        return ""
+
+
+def _nothing(data: Any, at: int) -> Signals:
+    return ()
+
+
+def _nothing_recorded(signals: Signals, asked: int, at: int) -> None:
+    return None

@@ -1,0 +1,458 @@
+"""The in-process transport: a stream of Python objects, with the caller in the same program.
+
+What the caller gets is a delegating object: `isinstance` and all attributes are the source's, each read of it is one
+read of the source, in the same thread and task, with the same objects and exceptions; our frame is the only one
+added. Nothing is prefetched. While the source is being read the run's span is the current one, so that what the
+agent does inside becomes its child; it is never left current when the caller goes on.
+
+Special methods are looked up on the type, so there is one class for each set of abilities that a source has.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from functools import lru_cache
+from operator import attrgetter
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from streamgauge.tap import Tap
+from streamgauge.wire import Outcome, Request
+
+__all__ = ["Gauge", "is_stream", "is_wrapped"]
+
+_clock = time.monotonic_ns
+
+Opener = Callable[[Request, bool], Tap]
+
+
+class Gauge:
+    """What a drop-in client is given: how to open a run, and how to wrap a stream."""
+
+    __slots__ = ("_ambient", "_current", "_open", "_options")
+
+    def __init__(
+        self,
+        opener: Opener,
+        current: Callable[[], Tap | None],
+        ambient: ContextVar[Any],
+        options: dict[str, Any],
+    ) -> None:
+        """
+        Args:
+            ambient: the variable that holds the current telemetry context.
+            options: fields of `Request` that the user gave; they win over what a client knows.
+        """
+        self._open = opener
+        self._current = current
+        self._ambient = ambient
+        self._options = options
+
+    def open(self, *, dialect: str, opens_run: bool = True, **fields: Any) -> Tap:
+        """Open a stream's run, now.
+
+        Args:
+            opens_run: whether its run begins now; else the dialect opens it.
+            fields: of `Request`.
+        """
+        return self._open(Request(**{"dialect": dialect, **fields, **self._options}), opens_run)
+
+    def stream(self, source: Any, tap: Tap, *, ends: bool = True) -> Any:
+        """`source`, wrapped: an iterator, generator, iterable or context manager, sync or async.
+
+        Args:
+            ends: the end of this stream is the end of the tap.
+        """
+        return _wrapped(source, tap, ends, self._ambient, lambda: self._open(tap.request, True))
+
+    def current(self) -> Tap | None:
+        """The tap whose source is being read in this context, also in tasks and threads that it started."""
+        return self._current()
+
+
+def is_stream(obj: object) -> bool:
+    """Whether `obj` can be wrapped as a stream: something that iterates, or a context manager that may give it."""
+    kind = type(obj)
+    if isinstance(obj, type | str | bytes | bytearray | dict):
+        return False
+    return any(
+        hasattr(kind, name) for name in ("__next__", "__anext__", "__iter__", "__aiter__", "__enter__", "__aenter__")
+    )
+
+
+def is_wrapped(obj: object) -> bool:
+    """Whether `obj` is a stream that is wrapped already."""
+    return issubclass(type(obj), _Stream)
+
+
+class _Stream:
+    """What every wrapped stream is. `_s_` names are ours; all others are the source's."""
+
+    __slots__ = (
+        "__weakref__", "_s_again", "_s_ambient", "_s_ends", "_s_given", "_s_hot", "_s_source", "_s_tap",
+    )  # fmt: skip
+
+    _s_again: Callable[[], Tap]
+    """Opens another stream of the same request: for an iterable that is read again."""
+    _s_ambient: ContextVar[Any]
+    _s_ends: bool
+    """The end of this stream is the end of the tap."""
+    _s_given: bool
+    """Another object ends the tap: its being dropped is not this one's."""
+    _s_hot: tuple[Any, ...]
+    """All that a read needs, in one look-up."""
+    _s_source: Any
+    _s_tap: Tap
+
+    def __init__(self, source: Any, tap: Tap, ends: bool, ambient: ContextVar[Any], again: Callable[[], Tap]) -> None:
+        kind = type(source)
+        read = getattr(kind, "__anext__", None) or getattr(kind, "__next__", None)
+        put = object.__setattr__
+        put(self, "_s_source", source)
+        put(self, "_s_tap", tap)
+        step = read.__get__(source, kind) if read is not None else None
+        put(self, "_s_hot", (tap.sink, tap, step, ambient.set, ambient.get, ambient.reset))
+        put(self, "_s_ends", ends)
+        put(self, "_s_ambient", ambient)
+        put(self, "_s_again", again)
+        put(self, "_s_given", False)
+        if kind in _NAMED_TYPES:
+            put(self, "__qualname__", source.__qualname__)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # what isinstance asks
+        return self._s_source.__class__
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._s_source, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._s_source, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(self._s_source)
+
+    def __repr__(self) -> str:
+        return repr(self._s_source)
+
+    def __del__(self) -> None:
+        # Dropped. The source is closed by its own collection, as it would be without us.
+        try:
+            if self._s_ends and not self._s_given:
+                self._s_tap.end(outcome=Outcome.ABANDONED)
+        except AttributeError:  # it was never built
+            pass
+
+    def _s_over(self, error: BaseException | None, outcome: Outcome | None = None) -> None:
+        """The source has ended, or the caller has."""
+        if self._s_ends:
+            self._s_tap.end(error, outcome=outcome)
+
+    def _s_given_up(self, error: BaseException | None) -> None:
+        """The caller has ended it: closed it, or left it with `error`, which is not the source's."""
+        if error is not None and isinstance(error, TimeoutError):
+            outcome = Outcome.TIMED_OUT
+        elif error is not None and not isinstance(error, Exception) and not isinstance(error, GeneratorExit):
+            self._s_over(error)
+            return
+        else:
+            outcome = Outcome.ABANDONED
+        self._s_over(None, outcome)
+
+    def _s_leave(self, token: Token[Any]) -> None:
+        # Where the context is no longer ours, the source has changed it on purpose, or another task closes it.
+        ambient = self._s_ambient
+        if ambient.get(None) is self._s_tap.sink.context:
+            try:
+                ambient.reset(token)
+            except ValueError:  # another context that happens to hold the same value
+                pass
+
+
+class _Open(_Stream):
+    """A source whose attributes are not all known from its type."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_s_source"), name)
+
+
+class _Iterator(_Stream):
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        sink, tap, read, enter, inside, leave = self._s_hot
+        context = sink.context
+        token = enter(context)
+        asked = sink.asked = _clock()
+        try:
+            item = read()
+        except StopIteration:
+            self._s_leave(token)
+            self._s_over(None)
+            raise
+        except BaseException as error:
+            self._s_leave(token)
+            self._s_over(error)
+            raise
+        at = _clock()
+        if inside() is context:
+            leave(token)
+        try:
+            signals = tap.read(item, at)
+        except Exception as error:
+            signals = tap.unread(error)
+        try:
+            tap.record(signals, asked, at)
+        except Exception as error:
+            tap.unrecorded(error)
+        return item
+
+
+class _Generator(_Stream):
+    __slots__ = ()
+
+    def send(self, value: Any) -> Any:
+        return self._s_drive(self._s_source.send, (value,), None)
+
+    def throw(self, *error: Any) -> Any:
+        return self._s_drive(self._s_source.throw, error, _thrown(error))
+
+    def _s_drive(self, step: Callable[..., Any], args: tuple[Any, ...], thrown: BaseException | None) -> Any:
+        sink = self._s_tap.sink
+        token = self._s_ambient.set(sink.context)
+        asked = sink.asked = _clock()
+        try:
+            item = step(*args)
+        except StopIteration:
+            self._s_leave(token)
+            self._s_over(None)
+            raise
+        except BaseException as error:
+            self._s_leave(token)
+            if error is thrown or type(error) is type(thrown):
+                self._s_given_up(error)
+            else:
+                self._s_over(error)
+            raise
+        at = _clock()
+        self._s_leave(token)
+        self._s_tap.feed(item, asked, at)
+        return item
+
+
+class _Close(_Stream):
+    __slots__ = ()
+
+    def close(self, *args: Any, **kwargs: Any) -> Any:
+        self._s_given_up(None)
+        return self._s_source.close(*args, **kwargs)
+
+
+class _AsyncIterator(_Stream):
+    __slots__ = ()
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        sink, tap, read, enter, inside, leave = self._s_hot
+        context = sink.context
+        token = enter(context)
+        asked = sink.asked = _clock()
+        try:
+            item = await read()
+        except StopAsyncIteration:
+            self._s_leave(token)
+            self._s_over(None)
+            raise
+        except BaseException as error:
+            self._s_leave(token)
+            self._s_over(error)
+            raise
+        at = _clock()
+        if inside() is context:
+            leave(token)
+        try:
+            signals = tap.read(item, at)
+        except Exception as error:
+            signals = tap.unread(error)
+        try:
+            tap.record(signals, asked, at)
+        except Exception as error:
+            tap.unrecorded(error)
+        return item
+
+
+class _AsyncGenerator(_Stream):
+    __slots__ = ()
+
+    async def asend(self, value: Any) -> Any:
+        return await self._s_drive(self._s_source.asend, (value,), None)
+
+    async def athrow(self, *error: Any) -> Any:
+        return await self._s_drive(self._s_source.athrow, error, _thrown(error))
+
+    async def _s_drive(self, step: Callable[..., Any], args: tuple[Any, ...], thrown: BaseException | None) -> Any:
+        sink = self._s_tap.sink
+        token = self._s_ambient.set(sink.context)
+        asked = sink.asked = _clock()
+        try:
+            item = await step(*args)
+        except StopAsyncIteration:
+            self._s_leave(token)
+            self._s_over(None)
+            raise
+        except BaseException as error:
+            self._s_leave(token)
+            if error is thrown or type(error) is type(thrown):
+                self._s_given_up(error)
+            else:
+                self._s_over(error)
+            raise
+        at = _clock()
+        self._s_leave(token)
+        self._s_tap.feed(item, asked, at)
+        return item
+
+
+class _Aclose(_Stream):
+    __slots__ = ()
+
+    async def aclose(self, *args: Any, **kwargs: Any) -> Any:
+        self._s_given_up(None)
+        return await self._s_source.aclose(*args, **kwargs)
+
+
+class _Iterable(_Stream):
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        return _part(self, iter(self._s_source))
+
+
+class _AsyncIterable(_Stream):
+    __slots__ = ()
+
+    def __aiter__(self) -> Any:
+        return _part(self, aiter(self._s_source))
+
+
+class _Context(_Stream):
+    __slots__ = ()
+
+    def __enter__(self) -> Any:
+        try:
+            entered = self._s_source.__enter__()
+        except BaseException as error:
+            self._s_over(error)
+            raise
+        return _entered(self, entered)
+
+    def __exit__(self, *error: Any) -> Any:
+        self._s_given_up(error[1])
+        return self._s_source.__exit__(*error)
+
+
+class _AsyncContext(_Stream):
+    __slots__ = ()
+
+    async def __aenter__(self) -> Any:
+        try:
+            entered = await self._s_source.__aenter__()
+        except BaseException as error:
+            self._s_over(error)
+            raise
+        return _entered(self, entered)
+
+    async def __aexit__(self, *error: Any) -> Any:
+        self._s_given_up(error[1])
+        return await self._s_source.__aexit__(*error)
+
+
+def _part(whole: _Stream, source: Any) -> Any:
+    """One iteration of an iterable: the first is the stream that was opened with it, each later one a stream of its
+    own."""
+    tap = whole._s_again() if whole._s_given else whole._s_tap
+    object.__setattr__(whole, "_s_given", True)
+    return _wrapped(source, tap, True, whole._s_ambient, whole._s_again)
+
+
+def _entered(manager: _Stream, entered: Any) -> Any:
+    """What `with` gives: the manager itself, the stream that it made, or something else that only it knows."""
+    if entered is manager._s_source:
+        return manager
+    if not is_stream(entered):
+        return entered
+    # It does not end the tap when it is dropped: that is for the exit to say, with what the caller raised.
+    return _wrapped(entered, manager._s_tap, True, manager._s_ambient, manager._s_again, dropped=False)
+
+
+def _thrown(error: tuple[Any, ...]) -> BaseException | None:
+    """What `throw` was given, as an exception: its old form has a type, a value and a traceback."""
+    first = error[0] if error else None
+    if isinstance(first, BaseException):
+        return first
+    value = error[1] if len(error) > 1 else None
+    if isinstance(value, BaseException):
+        return value
+    return BaseException.__new__(first) if isinstance(first, type) and issubclass(first, BaseException) else None
+
+
+_FORWARDED = ("__len__", "__length_hint__", "__getitem__", "__contains__", "__call__", "__await__", "__reversed__")
+_ABILITIES: tuple[tuple[type, Callable[[type], bool]], ...] = (
+    (_Iterator, lambda kind: hasattr(kind, "__next__")),
+    (_Generator, lambda kind: hasattr(kind, "send") and hasattr(kind, "throw") and hasattr(kind, "__next__")),
+    (_Close, lambda kind: hasattr(kind, "close")),
+    (_AsyncIterator, lambda kind: hasattr(kind, "__anext__")),
+    (_AsyncGenerator, lambda kind: hasattr(kind, "asend") and hasattr(kind, "athrow")),
+    (_Aclose, lambda kind: hasattr(kind, "aclose")),
+    (_Iterable, lambda kind: hasattr(kind, "__iter__") and not hasattr(kind, "__next__")),
+    (_AsyncIterable, lambda kind: hasattr(kind, "__aiter__") and not hasattr(kind, "__anext__")),
+    (_Context, lambda kind: hasattr(kind, "__enter__")),
+    (_AsyncContext, lambda kind: hasattr(kind, "__aenter__")),
+)
+
+
+_NAMED_TYPES = frozenset({GeneratorType, AsyncGeneratorType})
+"""Types whose objects have the attributes of their type, and no others."""
+
+
+@lru_cache(maxsize=1024)  # of types; more than any program streams from
+def _class_for(kind: type) -> type[_Stream]:
+    abilities = tuple(ability for ability, has in _ABILITIES if has(kind)) or (_Stream,)
+    names: dict[str, Any] = {name: _forward(name) for name in _FORWARDED if hasattr(kind, name)}
+    slots: tuple[str, ...] = ()
+    if kind in _NAMED_TYPES:
+        # No __getattr__ on the class: with one, the interpreter specialises no attribute access (50 ns a chunk). A
+        # class takes __qualname__ as a slot only.
+        own = {name for ability in abilities for name in dir(ability)} | {"__qualname__"}
+        names.update({name: property(attrgetter(f"_s_source.{name}")) for name in dir(kind) if name not in own})
+        slots = ("__qualname__",)
+    else:
+        abilities = (*abilities, _Open)
+    return type(kind.__name__, abilities, {"__slots__": slots, "__module__": kind.__module__, **names})
+
+
+def _forward(name: str) -> Callable[..., Any]:
+    def special(self: _Stream, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self._s_source, name)(*args, **kwargs)
+
+    special.__name__ = special.__qualname__ = name
+    return special
+
+
+def _wrapped(
+    source: Any, tap: Tap, ends: bool, ambient: ContextVar[Any], again: Callable[[], Tap], *, dropped: bool = True
+) -> Any:
+    kind: Any = type(source)
+    stream = _class_for(kind)(source, tap, ends, ambient, again)
+    if not dropped:
+        object.__setattr__(stream, "_s_given", True)
+    return stream
