@@ -21,6 +21,8 @@ __all__ = ["Run", "run", "wrap"]
 
 T = TypeVar("T")
 
+_clock = time.monotonic_ns
+
 
 def wrap(
     obj: T,
@@ -128,7 +130,7 @@ class Run:
     def __enter__(self) -> Run:
         made = current_pipeline()
         try:
-            at = time.monotonic_ns()
+            at = _clock()
             self._anchor = time.time_ns() - at
             stream = made.recorder.stream(self._request, anchor=self._anchor, counted=False)
             stream.apply(
@@ -148,7 +150,7 @@ class Run:
         if recorder.ambient().get(None) is stream.context:
             recorder.ambient().reset(self._token)
         try:
-            at = time.monotonic_ns()
+            at = _clock()
             outcome = Outcome.COMPLETED if error is None else classify(error)
             if outcome is Outcome.CANCELLED and 0 < stream.request.timeout_s * 1e9 <= at - stream.opened:
                 outcome = Outcome.TIMED_OUT

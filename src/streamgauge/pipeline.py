@@ -25,6 +25,7 @@ from streamgauge.wire import Outcome, Request
 
 __all__ = ["Pipeline", "current_pipeline", "observe", "setup", "shutdown", "use"]
 
+_clock = time.monotonic_ns
 log = logging.getLogger("streamgauge")
 
 _LOG_AGAIN_NS = 60_000_000_000  # the same trouble is logged once a minute; the metric has every case
@@ -98,9 +99,9 @@ class Pipeline:
         if kind is None:
             raise UnknownDialectError(request.dialect, dialects.names())
         if at is None:
-            at = time.monotonic_ns()
+            at = _clock()
         if anchor is None:
-            anchor = time.time_ns() - time.monotonic_ns()
+            anchor = time.time_ns() - _clock()
         if kind.provider_name and not request.provider_name:
             request = request.updated(provider_name=kind.provider_name)
         decoder = kind()
@@ -143,7 +144,7 @@ class Pipeline:
             metric = semconv.TAP_BLIND if what == "blind" else semconv.TAP_ERRORS
             self.recorder.count(metric, reason)
             kind = type(error).__qualname__ if error is not None else ""
-            now = time.monotonic_ns()
+            now = _clock()
             last = self._logged.get((dialect, what, reason, kind), -_LOG_AGAIN_NS)
             if now - last < _LOG_AGAIN_NS:
                 return
@@ -160,7 +161,7 @@ class Pipeline:
 
     def close_streams(self) -> None:
         """Close what is open, as `shutdown`."""
-        at = time.monotonic_ns()
+        at = _clock()
         for stream in list(self.recorder.streams):
             try:
                 if stream.tap is not None:

@@ -202,7 +202,7 @@ def test_a_bomb_within_a_bomb_is_stopped_too() -> None:
 
 def test_many_empty_members_take_linear_time() -> None:
     """One copy of the rest for each member would take many minutes here: the test's timeout is the assertion."""
-    assert decoder("gzip").feed(gzip.compress(b"") * 100_000) == b""
+    assert decoder("gzip").feed(gzip.compress(b"") * 1_000_000) == b""
 
 
 def test_a_window_beyond_what_http_allows() -> None:

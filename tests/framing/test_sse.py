@@ -103,12 +103,40 @@ def test_any_bytes_are_read(stream: bytes, places: list[int]) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(STREAMS, st.lists(st.integers(0, 1_000), max_size=8), st.integers(0, 24))
-@example(b"\xef\xbb\xbfdata:a\n\n", [2], 1)
+@example(b"\xef\xbb\xbf\n", [2], 1)
 @example(b"data: 1\n\ndata: 22\n\n", [9], 7)
 def test_the_limit_does_not_depend_on_the_cut(stream: bytes, places: list[int], limit: int) -> None:
     whole = outcome([stream], limit)
     assert outcome(cut(stream, places), limit) == whole
     assert whole[0] == by_the_standard(stream)[: len(whole[0])]
+
+
+READS = st.sampled_from(
+    [
+        b"data: a\n\n",
+        b"data:\n\n",
+        b"data: a\rdata: b\n\n",
+        b"data: a\r\r",
+        b"\n",
+        b"data: a\ndata: b\n\n",
+        b"data: a\n",
+    ]
+) | st.sampled_from(
+    [b"data: a", b"id: 7\n", b": c\n\n", b"\ndata: b\n\n", b"event: e\ndata: a\r\n\r\n", b"data: a\n\ndata: b\n\n"]
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(READS, max_size=8))
+def test_usual_reads_give_what_the_standard_says(reads: list[bytes]) -> None:
+    assert fed(reads) == by_the_standard(b"".join(reads))
+
+
+def test_the_limit_is_for_one_event() -> None:
+    sse = SSEFraming(max_event_bytes=13)
+    assert len(fed([b"data:a\ndata:b\n\n"] * 50 + [b"data: 1234567\n\n"] * 50, sse)) == 100
+    with pytest.raises(FramingError):
+        SSEFraming(max_event_bytes=12).feed(b"data:a\ndata:b\n\n")
 
 
 TEXTS = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=20)

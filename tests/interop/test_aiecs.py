@@ -4,11 +4,13 @@ it tells."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
+import logging
 import re
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,17 @@ from streamgauge.clients._twin import original
 from streamgauge.dialects.aiecs import Aiecs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # utcnow(), throughout
+
+
+@pytest.fixture(autouse=True)
+def _aiecs_is_quiet() -> Iterator[None]:
+    """It logs each failure of a model or a tool, which the scripts are full of. What streamgauge logs is still seen."""
+    logger = logging.getLogger("aiecs")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    yield
+    logger.setLevel(level)
+
 
 TASK = {"description": "say hello", "task_id": "t1"}
 BUSY = RateLimitError("429: try later")
@@ -1029,6 +1042,95 @@ async def test_a_model_client_that_cannot_be_told_of_is_seen_by_the_events() -> 
     (chat,) = named(seen, "chat gpt-9")
     assert chat["attributes"]["gen_ai.usage.cache_read.input_tokens"] == 3
     assert "gen_ai.usage.input_tokens" not in chat["attributes"]
+
+
+async def test_a_model_client_that_lets_nothing_be_made_of_it() -> None:
+    class Final(Odd):
+        def __init_subclass__(cls) -> None:
+            raise TypeError("final")
+
+    def make() -> LLMAgent:
+        return LLMAgent(agent_id="a1", name="Ada", llm_client=Final(HELLO), config=configured())
+
+    seen = await both(make, task)
+    assert seen.tree() == ["invoke_agent Ada", "  chat gpt-9"]
+
+
+async def test_a_model_client_that_only_streams() -> None:
+    class Only:
+        stream_text = Odd.stream_text
+        chunks = HELLO
+
+    seen = await both(lambda: Own(Only()), lambda agent: own_stream(agent))
+    assert seen.tree() == ["invoke_agent Own"]
+
+
+async def own_stream(agent: Own) -> AsyncIterator[Any]:
+    """A model call outside of the agent's streams, then a task that fails for want of `generate_text`."""
+    async for chunk in agent._llm_client.stream_text():  # type: ignore[union-attr]
+        yield chunk.type
+    async for event in task(agent):
+        yield event
+
+
+async def test_an_agent_that_keeps_its_model_client_its_own_way() -> None:
+    class Keeping(LLMAgent):
+        kept: Any = None
+
+        @property
+        def llm_client(self) -> Any:
+            return self.kept
+
+        @llm_client.setter
+        def llm_client(self, model: Any) -> None:
+            self.kept = model
+
+    def make() -> LLMAgent:
+        return Keeping(agent_id="a1", name="Ada", llm_client=Script(HELLO), config=configured())
+
+    seen = await both(make, task)
+    assert seen.tree() == ["invoke_agent Ada", "  chat gpt-9"]
+
+
+async def test_an_agent_of_which_nothing_is_known() -> None:
+    class Secretive(LLMAgent):
+        def get_config(self) -> Any:
+            raise PermissionError
+
+    def make() -> LLMAgent:
+        return Secretive(agent_id="a1", name="Ada", llm_client=Script(HELLO), config=configured())
+
+    seen = await both(make, task)
+    assert seen.tree() == ["invoke_agent", "  chat gpt-9"]
+
+
+async def test_an_error_that_cannot_be_put_into_words() -> None:
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    seen = await both(lambda: llm_agent([Wordless()]), task)
+    (chat,) = named(seen, "chat gpt-9")
+    assert chat["attributes"]["error.type"].endswith("Wordless")
+    assert "no words" not in chat["status_message"]
+    assert root(seen)["status_message"] == "no words"
+
+
+async def test_a_message_can_be_driven_by_hand() -> None:
+    def driven(agent: Any) -> AsyncIterator[Any]:
+        async def read() -> AsyncIterator[Any]:
+            stream: Any = message(agent)
+            with contextlib.suppress(StopAsyncIteration):
+                while True:
+                    yield await stream.asend(None)
+
+        return read()
+
+    seen = await both(lambda: llm_agent(HELLO), driven)
+    assert seen.tree() == ["invoke_agent Ada", "  chat gpt-9"]
+    assert seen.value("streamgauge.stream.chunks", kind="text") == 2
+    seen = await both(Own, driven)
+    assert seen.value("streamgauge.stream.chunks", kind="text") == 1
 
 
 async def test_a_model_stream_passes_for_the_clients() -> None:

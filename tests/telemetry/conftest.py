@@ -69,7 +69,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     """Installs a package with an exporter: (the group's kind, its name, a module's source with a class `Exporter`)."""
 
     def installed(kind: str, name: str, source: str) -> None:
-        module = f"exporter_of_{tmp_path.name}_{name}".replace("-", "_")
+        module = f"exporter_of_{tmp_path.name}_{kind}_{name}".replace("-", "_")
         (tmp_path / f"{module}.py").write_text(source)
         info = tmp_path / f"{module}-1.0.dist-info"
         info.mkdir()

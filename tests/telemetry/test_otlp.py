@@ -1,4 +1,4 @@
-"""Metrics over OTLP: against a real receiver, the same numbers as the page, and exporters that misbehave in every way."""
+"""Metrics over OTLP: to a real receiver, the same numbers as on the page, and exporters that misbehave in every way."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def raises() -> MetricExportResult:
 
 
 @pytest.fixture
-def make(aggregates: Aggregates, drops: Drops) -> Iterator[Maker]:
+def make(aggregates: Aggregates, drops: Drops, receiver: Receiver) -> Iterator[Maker]:
     made: list[PeriodicExport] = []
     times = iter(range(EPOCH_NS, EPOCH_NS + 10**12, 10**9))
 
@@ -161,10 +161,10 @@ def test_kinds_times_and_origin(receiver: Receiver, make: Maker) -> None:
     assert (scope.scope.name, scope.scope.version, scope.schema_url) == (SCOPE.name, SCOPE.version, SCOPE.schema_url)
     metrics = received(receiver)
     assert set(metrics) == {
-        "gen_ai.client.operation.duration", "gen_ai.client.operation.time_per_output_chunk", "gen_ai.client.token.usage",
-        "streamgauge.streams", "streamgauge.streams.active", "streamgauge.streams.silent", "streamgauge.stream.oldest",
-        "streamgauge.stream.chunks", "streamgauge.stream.bytes", "streamgauge.stream.wait",
-        "streamgauge.export.dropped",
+        "gen_ai.client.operation.duration", "gen_ai.client.operation.time_per_output_chunk",
+        "gen_ai.client.token.usage", "streamgauge.streams", "streamgauge.streams.active",
+        "streamgauge.streams.silent", "streamgauge.stream.oldest", "streamgauge.stream.chunks",
+        "streamgauge.stream.bytes", "streamgauge.stream.wait", "streamgauge.export.dropped",
     }  # fmt: skip
     chunks = metrics["streamgauge.stream.chunks"]
     assert chunks.sum.is_monotonic
@@ -234,6 +234,7 @@ def test_an_exporter_with_a_preference_of_its_own(aggregates: Aggregates, make: 
     assert [point.count for point in sent(exporter, semconv.OPERATION_DURATION)] == [3, 1]
 
 
+@pytest.mark.logs
 def test_what_was_refused_is_in_the_next_delta(
     aggregates: Aggregates, make: Maker, monkeypatch: pytest.MonkeyPatch, drops: Drops
 ) -> None:
@@ -349,6 +350,7 @@ def test_its_own_requests_are_not_instrumented(make: Maker) -> None:
     assert exporter.suppressed == [True]
 
 
+@pytest.mark.logs
 @pytest.mark.parametrize(("given", "expected"), [("", 30.0), ("1500", 1.5), ("soon", 30.0)])
 def test_export_timeout(monkeypatch: pytest.MonkeyPatch, make: Maker, given: str, expected: float) -> None:
     monkeypatch.setenv("OTEL_METRIC_EXPORT_TIMEOUT", given)
@@ -358,6 +360,7 @@ def test_export_timeout(monkeypatch: pytest.MonkeyPatch, make: Maker, given: str
 # Trouble ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.logs
 @pytest.mark.parametrize("step", [refuses, raises])
 def test_a_failing_exporter_is_counted_and_said_once(
     make: Maker, drops: Drops, caplog: pytest.LogCaptureFixture, step: Callable[[], MetricExportResult]
@@ -371,12 +374,14 @@ def test_a_failing_exporter_is_counted_and_said_once(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.logs
 def test_a_receiver_that_refuses_is_counted(receiver: Receiver, make: Maker, drops: Drops) -> None:
     receiver.status = 400
     assert not make(OTLPMetricExporter()).flush(20)
     assert drops == [("export_failed", 13)]
 
 
+@pytest.mark.logs
 def test_a_hanging_exporter_is_counted_and_bounded(make: Maker, drops: Drops, caplog: pytest.LogCaptureFixture) -> None:
     gate = threading.Event()
     exporter = Script(lambda: gate.wait(60) and None)
@@ -393,6 +398,7 @@ def test_a_hanging_exporter_is_counted_and_bounded(make: Maker, drops: Drops, ca
     gate.set()
 
 
+@pytest.mark.logs
 def test_an_exporter_that_was_only_slow_goes_on(aggregates: Aggregates, make: Maker, drops: Drops) -> None:
     gate = threading.Event()
     exporter = delta_exporter(lambda: gate.wait(60) and None, well)
@@ -405,6 +411,7 @@ def test_an_exporter_that_was_only_slow_goes_on(aggregates: Aggregates, make: Ma
     assert [point.value for point in sent(exporter, semconv.STREAMS)] == [2]  # the first were delivered after all
 
 
+@pytest.mark.logs
 def test_one_failure_is_counted_once(make: Maker, drops: Drops) -> None:
     gate = threading.Event()
     exporter = Script(lambda: (gate.wait(60) and MetricExportResult.FAILURE) or None, well)
@@ -415,6 +422,7 @@ def test_one_failure_is_counted_once(make: Maker, drops: Drops) -> None:
     assert drops == [("timeout", 13)]
 
 
+@pytest.mark.logs
 def test_a_bad_series_is_left_out_and_counted(aggregates: Aggregates, make: Maker, drops: Drops) -> None:
     aggregates._series[semconv.STREAMS][("too", "few")] = 1
     aggregates._series[semconv.FIRST_BYTE][COMMON] = 2.0
@@ -425,6 +433,7 @@ def test_a_bad_series_is_left_out_and_counted(aggregates: Aggregates, make: Make
     assert sent(exporter, semconv.FIRST_BYTE) == []
 
 
+@pytest.mark.logs
 def test_numbers_that_cannot_be_read_harm_nobody(make: Maker, drops: Drops, caplog: pytest.LogCaptureFixture) -> None:
     class Unreadable(Aggregates):
         def collect(self, now: int) -> Any:
@@ -437,6 +446,7 @@ def test_numbers_that_cannot_be_read_harm_nobody(make: Maker, drops: Drops, capl
     assert len(caplog.records) == 1
 
 
+@pytest.mark.logs
 def test_a_counter_of_drops_that_fails_harms_nobody(make: Maker) -> None:
     def broken(reason: str, amount: int) -> None:
         raise RuntimeError("cannot count")
@@ -455,7 +465,7 @@ def test_a_label_that_utf8_cannot_write_is_sent(aggregates: Aggregates, receiver
 
 def test_a_forked_child_exports_only_what_is_its_own(receiver: Receiver) -> None:
     program = """
-import os, sys, time
+import os, sys
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -463,14 +473,14 @@ from streamgauge import semconv
 from streamgauge.aggregates import Aggregates
 from streamgauge.telemetry.otlp import PeriodicExport
 aggregates = Aggregates()
+parent = os.getpid()
 def count(name, amount):
     aggregates.record([(semconv.TAP_ERRORS, (name,), amount, None)])
 count("before", 5)
 export = PeriodicExport(
-    OTLPMetricExporter(), aggregates, resource=lambda: Resource({"pid": "child" if os.getpid() != parent else "parent"}),
-    scope=InstrumentationScope("x"), interval_s=0.05, dropped=print,
+    OTLPMetricExporter(), aggregates, scope=InstrumentationScope("x"), interval_s=0.05, dropped=print,
+    resource=lambda: Resource({"pid": "child" if os.getpid() != parent else "parent"}),
 )
-parent = os.getpid()
 child = os.fork()
 if child == 0:
     count("before", 1)

@@ -226,6 +226,7 @@ def test_promtool_finds_nothing_wrong(aggregates: Aggregates) -> None:
 # Trouble ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.logs
 @pytest.mark.parametrize(
     ("metric", "labels", "bad"),
     [
@@ -266,6 +267,7 @@ class Unreadable(Aggregates):
         raise RuntimeError("no numbers today")
 
 
+@pytest.mark.logs
 def test_a_page_without_numbers_is_still_a_page(caplog: pytest.LogCaptureFixture) -> None:
     aggregates = Unreadable()
     page = Page(aggregates, clock=clock)

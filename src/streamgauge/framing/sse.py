@@ -115,7 +115,7 @@ class SSEFraming:
             self._tail += rest
             if len(self._tail) > self._max and len(self._tail) - self._mark() > self._max:
                 return self._break(events)
-        self._clean = not (self._tail or self._block or self._skip_lf or self._first)
+        self._clean = not (self._tail or self._block or self._skip_lf)
         return events
 
     def _mark(self) -> int:

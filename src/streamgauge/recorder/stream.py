@@ -152,6 +152,7 @@ class Stream:
         if at - self.at > self._pause_ns:
             self._paused(asked, at)
         if operation.usual == FIRST:
+            self._persons = 0
             operation.starts(at, _PAUSE_NS, len(_GAP_BOUNDS_NS) + 1)
             if operation.retry is not None:
                 self._end_retry(operation, at)
@@ -366,6 +367,8 @@ class Stream:
         if signal.name:
             if signal.name == PERSON_ASKED:
                 self._persons += 1
+                for each in self._operations.values():  # the next chunk of any ends the wait, and is no gap's end
+                    each.interrupted()
             elif signal.name == PERSON_ANSWERED:
                 self._persons = max(0, self._persons - 1)
             operation.span.add_event(signal.name, attributes, signal.at + self.anchor)

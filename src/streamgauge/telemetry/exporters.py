@@ -20,7 +20,10 @@ _BUILT_IN = {"traces": ("otlp",), "metrics": ("otlp", "prometheus")}
 
 def installed(kind: str) -> dict[str, EntryPoint]:
     """The entry points of `traces` or `metrics` exporters by name."""
-    return {entry.name: entry for entry in entry_points(group=f"opentelemetry_{kind}_exporter")}
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=f"opentelemetry_{kind}_exporter"):
+        found.setdefault(entry.name, entry)  # of two packages the one that comes first on the path, as in the SDK
+    return found
 
 
 def load(kind: str, name: str, interface: type) -> Any:

@@ -1,0 +1,160 @@
+"""Replay: a captured stream's timed events, once more through a pipeline.
+
+The way is that of a live stream: `Pipeline.open`, then the tap's `feed`, `aside_at` and `end_at`, so that the same capture gives the
+same spans with the same times, and the same metrics, as often as it is played. Only this layer sleeps, and only where a speed is
+given.
+
+What a capture does not hold, replay cannot give back: an exception's message, and what was current when the stream was opened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from streamgauge import dialects, framing
+from streamgauge.capture import Capture, Ending
+from streamgauge.errors import CaptureError, UnknownDialectError
+from streamgauge.pipeline import Pipeline
+from streamgauge.signals import Signals, all_of
+from streamgauge.tap import Tap
+from streamgauge.wire import Aside, Outcome
+
+__all__ = ["replay"]
+
+_HOWS = {
+    "closed": Outcome.ABANDONED,
+    "dropped": Outcome.ABANDONED,
+    "thrown": Outcome.ABANDONED,
+    "cancelled": Outcome.CANCELLED,
+    "shutdown": Outcome.SHUTDOWN,
+    "error": Outcome.FAILED,
+}
+_PLAUSIBLE_S = (1_000_000_000, 10_000_000_000)  # 2001 to 2286: beyond it is no wall clock in seconds
+
+
+def replay(
+    capture: Capture,
+    pipeline: Pipeline,
+    *,
+    speed: float | None = None,
+    sleep: Callable[[float], object] = time.sleep,
+) -> None:
+    """Play one stream, from its opening to its end.
+
+    The spans have the capture's own times. Where it does not know the wall clock, the events' own timestamps tell it; where there are
+    none, the stream begins now. A capture without an ending is of a program that ended before its stream did: `shutdown`.
+
+    Args:
+        speed: 1 is as fast as it was, 10 ten times as fast; None waits for nothing.
+        sleep: given seconds; what is between two events.
+    Raises: UnknownDialectError, CaptureError for a framing that there is none of. What `sleep` raises ends the stream as it would
+        end a live one.
+    """
+    kind = dialects.find(capture.request.dialect)
+    if kind is None:
+        raise UnknownDialectError(capture.request.dialect, dialects.names())
+    framed = _framing(capture)
+    # The capture's 0 is now: the gauges, which are read on today's clock, then show the stream's true age.
+    zero = time.monotonic_ns()
+    epoch = capture.epoch_ns or _epoch_of_events(capture, kind) or time.time_ns()
+    tap = pipeline.open(capture.request, at=zero, anchor=epoch - zero)
+    if framed is not None:
+        _frame(tap, framed)
+    last = 0
+    try:
+        for event in capture.events:
+            if speed is not None:
+                _wait(zero + event.at / speed, sleep)
+            last = max(last, event.at)
+            at = zero + event.at
+            if isinstance(event.data, Aside):
+                tap.aside_at(event.data, at)
+                continue
+            # What nobody asked for was pushed: it was waited for since the last event.
+            asked = tap.sink.at if event.asked is None else zero + event.asked
+            tap.sink.asked = asked
+            tap.feed(event.data, asked, at)
+        ending = capture.ending or Ending(last, "shutdown")
+        if speed is not None:
+            _wait(zero + ending.at / speed, sleep)
+    except BaseException as error:
+        tap.end_at(zero + last, error)
+        raise
+    at = zero + ending.at
+    outcome = _outcome(ending)
+    if outcome is None:
+        if framed is not None and (rest := framed.finish()):
+            tap.feed(rest, at, at)
+        tap.end_at(at)
+    else:
+        tap.end_at(at, outcome=outcome, error_type=ending.error or "")
+
+
+def _outcome(ending: Ending) -> Outcome | None:
+    """What an ending on record says; None where the source was just exhausted: then the dialect and the tap judge, as live."""
+    if ending.how == "exhausted":
+        return None
+    if ending.outcome:
+        return Outcome(ending.outcome)
+    error = (ending.error or "").rpartition(".")[2]
+    if ending.how in ("error", "thrown"):
+        if error == "CancelledError":
+            return Outcome.CANCELLED
+        if ending.how == "thrown" and error == "TimeoutError":
+            return Outcome.TIMED_OUT
+    if ending.how in _HOWS:
+        return _HOWS[ending.how]
+    if ending.how in tuple(Outcome):
+        return Outcome(ending.how)
+    return Outcome.FAILED if ending.error else None
+
+
+def _wait(until: float, sleep: Callable[[float], object]) -> None:
+    seconds = (until - time.monotonic_ns()) / 1e9
+    if seconds > 0:
+        sleep(seconds)
+
+
+def _framing(capture: Capture) -> framing.Framing | None:
+    if capture.framing is None:
+        return None
+    kind = framing.find(capture.framing)
+    if kind is None:
+        known = ", ".join(framing.FRAMINGS)
+        raise CaptureError(f"the capture's framing {capture.framing!r} is not known; known are {known}")
+    return kind()
+
+
+def _frame(tap: Tap, framed: framing.Framing) -> None:
+    """Undo the framing on the way to the dialect. What the framing raises makes the tap go blind, as live."""
+    read = tap.read
+
+    def read_framed(data: Any, at: int) -> Signals:
+        events = cast("Sequence[Any]", data) if data.__class__ is list else framed.feed(data)
+        return [signal for event in events for signal in all_of(read(event, at))]
+
+    tap.read = read_framed
+
+
+def _epoch_of_events(capture: Capture, kind: type[dialects.Dialect]) -> int:
+    """The wall clock at 0, by the timestamps that the dialect finds in the events: the earliest for which none of them is after its
+    own arrival. 0 where there are none."""
+    told: list[int] = []
+
+    class Listening(kind):  # type: ignore[misc, valid-type]  # a class that is only known now
+        __slots__ = ()
+
+        def when(self, epoch_s: Any, at: int) -> int:
+            if isinstance(epoch_s, int | float) and _PLAUSIBLE_S[0] < epoch_s < _PLAUSIBLE_S[1]:
+                told.append(int(epoch_s * 1_000_000_000) - at)
+            return at
+
+    decoder = Listening()
+    try:
+        for event in capture.events:
+            decoder.feed(event.data, event.at)
+    except Exception:  # the tap will say so; what was told up to here is good
+        pass
+    return max(told, default=0)
