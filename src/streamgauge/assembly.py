@@ -91,8 +91,9 @@ def _wrap_any(obj: Any, gauge: Gauge) -> Any:
         return gauge.stream(obj, gauge.open(dialect="generic"))
     if not callable(obj) or isinstance(obj, type):
         raise UnwrappableError(
-            f"nothing of {type(obj).__module__}.{type(obj).__qualname__} streams: give wrap() an iterator, a generator, "
-            "a context manager or a function that gives one, or an agent of ziran, zag, jaf, shipit_agent or aiecs"
+            f"nothing of {type(obj).__module__}.{type(obj).__qualname__} streams: give wrap() an "
+            "iterator, a generator, a context manager or a function that gives one, or an agent of "
+            "ziran, zag, jaf, shipit_agent or aiecs"
         )
     return _wrap_function(obj, gauge)
 

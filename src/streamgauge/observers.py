@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
-from streamgauge.signals import Signal
+from streamgauge.signals import Signal, Signals
 from streamgauge.wire import Request
 
 __all__ = ["Observer", "Observers"]
@@ -32,13 +32,13 @@ class _Post:
     def __init__(self, observer: Observer, count: Callable[[str], None]) -> None:
         self.observer = observer
         self._count = count
-        self._queue: SimpleQueue[tuple[Request, Sequence[Signal]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Request, Signals] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._told = False
         self._starting = threading.Lock()
 
-    def offer(self, request: Request, signals: Sequence[Signal]) -> None:
+    def offer(self, request: Request, signals: Signals) -> None:
         if self._queue.qsize() >= _QUEUE_LIMIT:
             self._count("observer_queue_full")
             return
@@ -109,7 +109,7 @@ class Observers:
 
         return remove
 
-    def offer(self, request: Request, signals: Sequence[Signal]) -> None:
+    def offer(self, request: Request, signals: Signals) -> None:
         for post in self._posts:
             post.offer(request, signals)
 

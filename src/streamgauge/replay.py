@@ -17,7 +17,7 @@ from streamgauge import dialects, framing
 from streamgauge.capture import Capture, Ending
 from streamgauge.errors import CaptureError, UnknownDialectError
 from streamgauge.pipeline import Pipeline
-from streamgauge.signals import Signals, all_of
+from streamgauge.signals import Signals
 from streamgauge.tap import Tap
 from streamgauge.wire import Aside, Outcome
 
@@ -133,7 +133,7 @@ def _frame(tap: Tap, framed: framing.Framing) -> None:
 
     def read_framed(data: Any, at: int) -> Signals:
         events = cast("Sequence[Any]", data) if data.__class__ is list else framed.feed(data)
-        return [signal for event in events for signal in all_of(read(event, at))]
+        return [signal for event in events for signal in read(event, at)]
 
     tap.read = read_framed
 

@@ -272,8 +272,8 @@ _INFERENCE_USAGE: Final = {
 }  # fmt: skip
 _INFERENCE_OPERATION: Final = {
     kind: Metric(
-        f"gen_ai.client.inference.operation.{kind}_tokens", HISTOGRAM, "{token}", f"{kind.capitalize()} tokens of a model call.",
-        (), TOKENS,
+        f"gen_ai.client.inference.operation.{kind}_tokens", HISTOGRAM, "{token}",
+        f"{kind.capitalize()} tokens of a model call.", (), TOKENS,
     )
     for kind in ("input", "output")
 }  # fmt: skip

@@ -51,8 +51,8 @@ class Settings:
         "otlp, prometheus, console, none, or an installed exporter's name", _exporters,
     )  # fmt: skip
     metric_export_interval_ms: int = _setting(
-        60_000, "OTEL_METRIC_EXPORT_INTERVAL", "Milliseconds between two exports of metrics.", "a whole number from 100",
-        lambda value: value >= 100,
+        60_000, "OTEL_METRIC_EXPORT_INTERVAL", "Milliseconds between two exports of metrics.",
+        "a whole number from 100", lambda value: value >= 100,
     )  # fmt: skip
     exemplar_filter: str = _setting(
         "trace_based", "OTEL_METRICS_EXEMPLAR_FILTER", "Which observations become exemplars.",
@@ -86,8 +86,8 @@ class Settings:
         "a whole number from 1", lambda value: value >= 1,
     )  # fmt: skip
     intended_ends_are_errors: bool = _setting(
-        False, "STREAMGAUGE_INTENDED_ENDS_ARE_ERRORS", "Spans of cancelled and abandoned streams have the status Error.",
-        "true or false",
+        False, "STREAMGAUGE_INTENDED_ENDS_ARE_ERRORS",
+        "Spans of cancelled and abandoned streams have the status Error.", "true or false",
     )  # fmt: skip
     chunk_meter: bool = _setting(
         False, "STREAMGAUGE_CHUNK_METER",

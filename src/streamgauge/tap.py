@@ -11,7 +11,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from streamgauge.signals import RUN, Closed, Opened, Signal, Signals, all_of
+from streamgauge.signals import RUN, Closed, Opened, Signals
 from streamgauge.wire import Aside, Event, Outcome, Request
 
 __all__ = ["Capturing", "Decoder", "Sink", "Tap", "classify", "error_type_of"]
@@ -108,7 +108,7 @@ class Tap:
         report: Callable[[str, str, BaseException | None], None],
         framing: Any = None,
         capture: Capturing | None = None,
-        observe: Callable[[Request, Sequence[Signal]], None] | None = None,
+        observe: Callable[[Request, Signals], None] | None = None,
     ) -> None:
         """
         Args:
@@ -253,12 +253,13 @@ class Tap:
 
     def _read_watched(self, data: Any, at: int) -> Signals:
         """`read`, for a stream with a capture, observers or a framing."""
-        self._captured(Event(at, data, self.sink.asked))
+        if data.__class__ is not _Rest:
+            self._captured(Event(at, data, self.sink.asked))
         feed = self._decoder.feed
         if self._framing is None:
             signals = feed(data, at)
         else:
-            signals = [signal for event in self._events(data) for signal in all_of(feed(event, at))]
+            signals = [signal for event in self._events(data) for signal in feed(event, at)]
         self._show(signals)
         return signals
 
@@ -271,7 +272,7 @@ class Tap:
                 self._report("error", "capture", error)
 
     def _events(self, data: Any) -> Sequence[Any]:
-        if data.__class__ is list:  # what the framing still had at the end
+        if data.__class__ is _Rest:
             return data
         try:
             return cast("Sequence[Any]", self._framing.feed(data))
@@ -279,14 +280,14 @@ class Tap:
             self._blind("framing", error)
             return ()
 
-    def _rest(self) -> list[Any]:
+    def _rest(self) -> _Rest:
         if self._framing is None or self._blinded:
-            return []
+            return _Rest()
         try:
-            return list(self._framing.finish())
+            return _Rest(self._framing.finish())
         except Exception as error:
             self._blind("framing", error)
-            return []
+            return _Rest()
 
     def _tell(self, signals: Signals) -> None:
         """Something that was no data told `signals`: the source's clocks are not touched."""
@@ -299,7 +300,7 @@ class Tap:
     def _show(self, signals: Signals) -> None:
         if self._observe is not None and signals != ():
             try:
-                self._observe(self.request, all_of(signals))
+                self._observe(self.request, signals)
             except Exception as error:
                 self._observe = None
                 self._report("error", "observer", error)
@@ -315,6 +316,10 @@ class Tap:
         if not self._blinded:
             self._blinded = True
             self._report("blind", reason, error)
+
+
+class _Rest(list[Any]):
+    """The events that a framing still had at the end: no data that came."""
 
 
 def _message(error: BaseException) -> str:

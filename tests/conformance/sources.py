@@ -11,7 +11,7 @@ from typing import Any
 
 from streamgauge import dialects
 from streamgauge.capture import Capture, read
-from streamgauge.signals import RUN, TEXT, Chunk, Closed, Opened, all_of
+from streamgauge.signals import RUN, TEXT, Chunk, Closed, Opened
 from streamgauge.wire import Aside, Outcome
 
 CAPTURES = Path(__file__).parent.parent / "captures"
@@ -65,7 +65,7 @@ def _script(name: str, capture: Capture) -> Script:
     decoder = kind()
     is_open = True
     for index, event in enumerate(data):
-        for signal in all_of(decoder.feed(event, 1_000 + index)):
+        for signal in decoder.feed(event, 1_000 + index):
             if isinstance(signal, Closed) and signal.key == RUN and is_open:
                 script.ends_at.append((index, signal.outcome))
                 is_open = False

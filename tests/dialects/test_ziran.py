@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.dialects import find
-from streamgauge.dialects.ziran import MAX_CALLS, TOOL_REQUESTED, Ziran, ZiranLLM
+from streamgauge.dialects.ziran import MAX_CALLS, Ziran, ZiranLLM
 from streamgauge.semconv import (
     GEN_AI_CONVERSATION_ID,
     GEN_AI_PROVIDER_NAME,
@@ -22,7 +22,7 @@ from streamgauge.semconv import (
     GEN_AI_TOOL_NAME,
     STREAMGAUGE_STREAM_GRANULARITY,
 )
-from streamgauge.signals import RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Signal, Usage
+from streamgauge.signals import RUN, TEXT, TOOL_CALL, TOOL_REQUESTED, Chunk, Closed, Noted, Signal, Usage
 from streamgauge.wire import Aside, Outcome, ServerSentEvent
 
 AT = 7

@@ -41,7 +41,8 @@ from shipit_agent.tools.sub_agent.sub_agent_tool import SubAgentTool
 import streamgauge
 from streamgauge import testing
 from streamgauge.clients._twin import original
-from streamgauge.dialects.shipit_agent import TOOL_SKIPPED, ShipitAgent
+from streamgauge.dialects.shipit_agent import ShipitAgent
+from streamgauge.signals import TOOL_SKIPPED
 
 # Scripted agents ----------------------------------------------------------------------------------------------
 

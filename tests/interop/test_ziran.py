@@ -27,7 +27,8 @@ from ziran.infrastructure.llm.base import BaseLLMClient, LLMConfig, LLMError, LL
 import streamgauge
 from streamgauge import testing
 from streamgauge.clients import ziran as client
-from streamgauge.dialects.ziran import TOOL_REQUESTED, Ziran, ZiranLLM
+from streamgauge.dialects.ziran import Ziran, ZiranLLM
+from streamgauge.signals import TOOL_REQUESTED
 
 # An agent on loopback ---------------------------------------------------------------------------------------
 

@@ -165,21 +165,24 @@ def test_without_an_exporter_a_host_may_come_later(begin: Starter) -> None:
     host.shutdown()
 
 
+@pytest.mark.parametrize("order", ["after the first", "before the first is shut down"])
 def test_a_second_start_does_not_take_the_first_for_a_host(
-    begin: Starter, install: Install, caplog: pytest.LogCaptureFixture
+    begin: Starter, install: Install, caplog: pytest.LogCaptureFixture, order: str
 ) -> None:
     caplog.set_level("INFO", "streamgauge")
     install("traces", "memory", EXPORTER)
     first = begin(traces_exporter="memory")
-    first.shutdown(5)
+    if order == "after the first":
+        first.shutdown(5)
     second = begin(traces_exporter="memory")
+    first.shutdown(5)
     assert second.tracer_provider is not first.tracer_provider
     span(second)
     assert second.flush(20)
     made = exporters.installed("traces")["memory"].load().made
     assert [len(each.get_finished_spans()) for each in made] == [0, 1]
     assert [record.getMessage() for record in caplog.records] == [
-        "telemetry: the global tracer provider was shut down and stays; only streamgauge's spans are exported"
+        "telemetry: an earlier set-up's tracer provider stays the global one; only streamgauge's spans go here"
     ]
 
 

@@ -1,10 +1,10 @@
-"""What the tables show: one row for each dialect, read from the pipeline's aggregates. No terminal, no rich."""
+"""What the tables show: one row for each dialect, read from the pipeline's aggregates. Knows no terminal."""
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -14,37 +14,34 @@ from streamgauge.pipeline import Pipeline
 from streamgauge.semconv import Metric
 from streamgauge.wire import Outcome
 
-__all__ = ["Row", "Times", "quantile", "rows", "seconds", "total"]
+__all__ = ["Row", "Times", "blind", "quantile", "rows", "seconds"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Times:
-    """A histogram's values, of several series."""
+    """The values of a histogram."""
 
-    metric: Metric
-    merged: Distribution
+    bounds: Sequence[float] = ()
+    counts: Sequence[int] = ()
 
     def quantile(self, share: float) -> float | None:
-        return quantile(self.metric.buckets, self.merged.counts, share)
+        return quantile(self.bounds, self.counts, share)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One dialect's streams."""
+    """One dialect's streams, or those of all."""
 
     dialect: str
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
     open: int = 0
-    silent: int = 0
-    oldest_s: float = 0.0
-    outcomes: dict[Outcome, int] = field(default_factory=dict)
-    first_byte: Times | None = None
-    first_chunk: Times | None = None
-    first_answer: Times | None = None
-    rate: Times | None = None
+    first_byte: Times = Times()
+    first_token: Times = Times()
+    first_answer: Times = Times()
+    rate: Times = Times()
     chunks: int = 0
     stalls: int = 0
     retries: int = 0
-    blind: int = 0
 
     @property
     def ended(self) -> int:
@@ -52,91 +49,118 @@ class Row:
 
 
 def quantile(bounds: Sequence[float], counts: Sequence[int], share: float) -> float | None:
-    """The value below which `share` of a histogram's values are: within a bucket they are taken as evenly spread, beyond the last
-    bound as being there. None where there are no values. As Prometheus' `histogram_quantile` has it.
+    """The value below which `share` of a histogram's values are; None where it has none.
+
+    Within a bucket the values are taken as evenly spread, above the last bound as being there.
 
     Args:
         counts: `counts[i]` for what is up to `bounds[i]`, and one more for what is above all.
+    Source: Prometheus, `histogram_quantile`.
     """
-    upto = list(accumulate(counts))
-    if not upto or not upto[-1]:
+    below = list(accumulate(counts, initial=0))
+    if not below[-1]:
         return None
-    rank = share * upto[-1]
-    bucket = bisect_left(upto, rank)
+    rank = share * below[-1]
+    bucket = bisect_left(below, rank, lo=1) - 1
     if bucket >= len(bounds):
         return bounds[-1]
-    below = upto[bucket - 1] if bucket else 0
     low = bounds[bucket - 1] if bucket else 0.0
-    return low + (bounds[bucket] - low) * ((rank - below) / counts[bucket] if counts[bucket] else 0.0)
+    return low + (bounds[bucket] - low) * (rank - below[bucket]) / max(counts[bucket], 1)
 
 
 def rows(pipeline: Pipeline) -> list[Row]:
     """A row for each dialect that had a stream, by name."""
     families = {family.metric: family for family in pipeline.aggregates.collect(time.monotonic_ns())}
-    found: dict[str, Row] = {}
-
-    def of(metric: Metric) -> Iterator[tuple[Row, dict[str, str], float | Distribution]]:
-        family: Family | None = families.get(metric)
-        for labels, value in family.series.items() if family is not None else ():
-            named = family.named(labels)  # type: ignore[union-attr]
-            dialect = named.get(semconv.STREAMGAUGE_DIALECT, "")
-            yield found.setdefault(dialect, Row(dialect)), named, value
-
-    def count(metric: Metric, name: str) -> None:
-        for row, _, value in of(metric):
-            assert not isinstance(value, Distribution)
-            setattr(row, name, getattr(row, name) + int(value))
-
-    def times(metric: Metric, name: str, roots: set[tuple[str, str]] | None = None) -> None:
-        for row, named, value in of(metric):
-            assert isinstance(value, Distribution)
-            if roots is not None and (row.dialect, named.get(semconv.GEN_AI_OPERATION_NAME, "")) not in roots:
-                continue
-            old: Times | None = getattr(row, name)
-            if old is None:
-                setattr(row, name, Times(metric, value.copy()))
-            else:
-                old.merged.merge(value)
-
-    for row, named, value in of(semconv.STREAMS):
-        assert not isinstance(value, Distribution)
+    outcomes: dict[str, dict[Outcome, int]] = {}
+    for named, value in _series(families, semconv.STREAMS):
+        ended = outcomes.setdefault(named[semconv.STREAMGAUGE_DIALECT], {})
         outcome = Outcome(named[semconv.STREAMGAUGE_OUTCOME])
-        row.outcomes[outcome] = row.outcomes.get(outcome, 0) + int(value)
-    for row, _, value in of(semconv.OLDEST):
-        assert not isinstance(value, Distribution)
-        row.oldest_s = max(row.oldest_s, value)
-    count(semconv.ACTIVE, "open")
-    count(semconv.SILENT, "silent")
-    count(semconv.CHUNKS, "chunks")
-    count(semconv.STALLS, "stalls")
-    count(semconv.RETRIES, "retries")
-    times(semconv.FIRST_BYTE, "first_byte")
-    times(semconv.FIRST_ANSWER, "first_answer")
-    times(semconv.CHUNK_RATE, "rate")
-    # The first token is also published for each model call; a row is about streams.
-    roots = {
-        (row.dialect, named.get(semconv.GEN_AI_OPERATION_NAME, "")) for row, named, _ in of(semconv.FIRST_BYTE)
-    }
-    times(pipeline.recorder.profile.first_chunk, "first_chunk", roots)
-    return sorted(found.values(), key=lambda row: row.dialect)
+        ended[outcome] = ended.get(outcome, 0) + int(_amount(value))
+    opened = _sums(families, semconv.ACTIVE)
+    chunks = _sums(families, semconv.CHUNKS)
+    stalls = _sums(families, semconv.STALLS)
+    retries = _sums(families, semconv.RETRIES)
+    first_byte = _times(families, semconv.FIRST_BYTE)
+    first_answer = _times(families, semconv.FIRST_ANSWER)
+    rates = _times(families, semconv.CHUNK_RATE)
+    # The first token is published for each model call too; a row is about streams, whose root operations these are.
+    roots = {_operation(named) for named, _ in _series(families, semconv.FIRST_BYTE)}
+    first_token = _times(families, pipeline.recorder.profile.first_chunk, lambda named: _operation(named) in roots)
+    return [
+        Row(
+            dialect,
+            outcomes.get(dialect, {}),
+            opened.get(dialect, 0),
+            first_byte.get(dialect, Times()),
+            first_token.get(dialect, Times()),
+            first_answer.get(dialect, Times()),
+            rates.get(dialect, Times()),
+            chunks.get(dialect, 0),
+            stalls.get(dialect, 0),
+            retries.get(dialect, 0),
+        )
+        for dialect in sorted(opened.keys() | outcomes.keys())
+    ]
 
 
-def total(pipeline: Pipeline, metric: Metric) -> float:
-    """The sum of all series of a counter or gauge."""
-    for family in pipeline.aggregates.collect(time.monotonic_ns()):
-        if family.metric is metric:
-            return sum(value for value in family.series.values() if not isinstance(value, Distribution))
-    return 0
+def blind(pipeline: Pipeline) -> int:
+    """How many streams could not be decoded to their end."""
+    families = pipeline.aggregates.collect(time.monotonic_ns())
+    return sum(
+        int(_amount(value))
+        for family in families
+        if family.metric is semconv.TAP_BLIND
+        for value in family.series.values()
+    )
+
+
+_Families = Mapping[Metric, Family]
+_Series = list[tuple[dict[str, str], float | Distribution]]
+
+
+def _series(families: _Families, metric: Metric) -> _Series:
+    family = families[metric]
+    return [(family.named(labels), value) for labels, value in family.series.items() if any(labels)]
+
+
+def _amount(value: float | Distribution) -> float:
+    assert not isinstance(value, Distribution)
+    return value
+
+
+def _operation(named: Mapping[str, str]) -> tuple[str, str]:
+    return named[semconv.STREAMGAUGE_DIALECT], named.get(semconv.GEN_AI_OPERATION_NAME, "")
+
+
+def _sums(families: _Families, metric: Metric) -> dict[str, int]:
+    """By dialect."""
+    sums: dict[str, int] = {}
+    for named, value in _series(families, metric):
+        dialect = named[semconv.STREAMGAUGE_DIALECT]
+        sums[dialect] = sums.get(dialect, 0) + int(_amount(value))
+    return sums
+
+
+def _times(
+    families: _Families, metric: Metric, wanted: Callable[[Mapping[str, str]], bool] = lambda _: True
+) -> dict[str, Times]:
+    """By dialect."""
+    counts: dict[str, list[int]] = {}
+    for named, value in _series(families, metric):
+        assert isinstance(value, Distribution)
+        if wanted(named):
+            dialect = named[semconv.STREAMGAUGE_DIALECT]
+            so_far = counts.get(dialect, [0] * len(value.counts))
+            counts[dialect] = [one + more for one, more in zip(so_far, value.counts, strict=True)]
+    return {dialect: Times(metric.buckets, found) for dialect, found in counts.items()}
 
 
 def seconds(value: float | None) -> str:
-    """A duration, in at most six characters."""
+    """A duration, in at most six characters; `-` for none."""
     if value is None:
         return "-"
-    if value < 0.0995:
-        return f"{value * 1e3:.1f}ms" if value < 0.00995 else f"{value * 1e3:.0f}ms"
     if value < 0.9995:
-        return f"{value * 1e3:.0f}ms"
+        return f"{value * 1e3:.1f}ms" if value < 0.00995 else f"{value * 1e3:.0f}ms"
     if value < 99.95:
         return f"{value:.2f}s" if value < 9.995 else f"{value:.1f}s"
     minutes, rest = divmod(round(value), 60)

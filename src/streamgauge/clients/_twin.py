@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -31,6 +32,22 @@ def twin(obj: T, methods: Mapping[str, Callable[..., Any] | property]) -> T:
     body.update({name: _shared(name) for name in _slots(kind)})
     if hasattr(kind, "__del__"):
         body["__del__"] = _nothing  # the original's own runs once, when both are gone
+
+    def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+        # What calls the type of a twin (`dataclasses.replace`, a `clone` method) gets a twin of a new object. It is no
+        # instance of `cls`'s own making, so its `__init__` has run once, not twice.
+        return twin(kind(*args, **kwargs), methods)
+
+    def copied(self: Any) -> Any:
+        return twin(copy.copy(obj), methods)
+
+    def reduced(self: Any, protocol: Any) -> Any:
+        return obj.__reduce_ex__(protocol)  # pickled, it is the object itself: it is watched where `wrap` is called
+
+    if kind.__eq__ is not object.__eq__:
+        body["__eq__"] = lambda self, other: obj == original(other)
+        body["__hash__"] = (lambda self: hash(obj)) if kind.__hash__ is not None else None
+    body.update({"__new__": new, "__copy__": copied, "__reduce_ex__": reduced})
     body.update(methods)
     meta: Any = type(kind)
     made = meta(kind.__name__, (kind,), body)

@@ -17,7 +17,7 @@ import copy
 import functools
 from asyncio import CancelledError
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -85,16 +85,12 @@ def _run(original: Callable[..., Any], gauge: Gauge) -> Callable[..., Any]:
 @contextmanager
 def _inside(gauge: Gauge, tap: Any) -> Iterator[None]:
     """The run's span is the current one, so that what its tools do becomes its child."""
-    ambient, context, place = gauge._ambient, tap.sink.context, _PLACE.get()
-    token = ambient.set(context)
-    try:
-        yield
-    finally:
-        _PLACE.set(place)
-        # Where the context is no longer ours, the run has changed it on purpose, or it is closed from elsewhere.
-        if ambient.get(None) is context:
-            with suppress(ValueError):
-                ambient.reset(token)
+    place = _PLACE.get()
+    with gauge.inside(tap):
+        try:
+            yield
+        finally:
+            _PLACE.set(place)
 
 
 # What goes in ---------------------------------------------------------------------------------------------------

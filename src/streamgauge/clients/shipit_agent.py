@@ -10,7 +10,6 @@ Source: shipit-agent 2.2.1, `agent.py`, `agent_mixin.py`, `chat_session.py`, and
 
 from __future__ import annotations
 
-import copy
 import functools
 import threading
 import weakref
@@ -55,9 +54,9 @@ def wrap(obj: Any, gauge: Gauge) -> Any | None:
     if "AgentChatSession" in known:
         if original(obj.agent) is not obj.agent:
             return obj  # it streams from its agent's clones, which are watched
-        return twin(obj, {"stream": _watched(obj, "stream", gauge, _of_session), **_copying(obj, gauge)})
+        return twin(obj, {"stream": _watched(obj, "stream", gauge, _of_session)})
     if known & _DRIVERS:
-        methods = {"stream": _watched(obj, "stream", gauge, _of_driver), **_copying(obj, gauge)}
+        methods = {"stream": _watched(obj, "stream", gauge, _of_driver)}
         if "DeepAgent" in known:
             methods["chat"] = _giving_sessions(obj, "chat", gauge)
         return twin(obj, methods)
@@ -88,7 +87,6 @@ def _agent(obj: Any, gauge: Gauge) -> Any:
             "chat_session": _giving_sessions(obj, "chat_session", gauge),
             "as_tool": functools.wraps(kind.as_tool)(as_tool),
             "cancel": functools.wraps(kind.cancel)(cancel),
-            **_copying(obj, gauge),
         },
     )
 
@@ -102,24 +100,6 @@ def _giving_sessions(obj: Any, name: str, gauge: Gauge) -> Callable[..., Any]:
         return wrap(session, gauge) or session
 
     return chat
-
-
-def _copying(obj: Any, gauge: Gauge) -> dict[str, Callable[..., Any]]:
-    """What a twin is copied by: `clone` and `dataclasses.replace` call its type, which makes a twin of a new object."""
-    kind = type(obj)
-
-    def new(_: type, *args: Any, **kwargs: Any) -> Any:
-        return wrap(kind(*args, **kwargs), gauge)
-
-    def shallow(self: Any) -> Any:
-        return wrap(copy.copy(obj), gauge)
-
-    def reduce(self: Any, protocol: Any) -> Any:
-        return obj.__reduce_ex__(
-            protocol
-        )  # pickled, it is the object itself: streams are watched where `wrap` is called
-
-    return {"__new__": new, "__copy__": shallow, "__reduce_ex__": reduce}
 
 
 class _Opened:

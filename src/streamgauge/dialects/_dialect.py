@@ -7,7 +7,7 @@ knows neither OpenTelemetry nor transports. An event that it does not know is ne
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from streamgauge.signals import Signal, Signals
@@ -49,12 +49,12 @@ class Dialect:
             data: the system's own object, or its JSON form as `dict`; framed data comes as `ServerSentEvent`, `str` or
                 `bytes`; what was seen beside the stream as `Aside`.
             at: arrival, in nanoseconds.
-        Returns: what it tells, in order; a chunk alone as it is, without a sequence around it.
+        Returns: what it tells, in order; a chunk alone comes as it is, without a sequence around it.
         Raises: never, for any data. What it raises all the same makes the tap go blind.
         """
         raise NotImplementedError
 
-    def finish(self, at: int) -> Sequence[Signal]:
+    def finish(self, at: int) -> Signals:
         """The source has ended. What is still to be told; an ending that the dialect knows better than the tap (by
         default: `truncated` where the dialect is `terminal`, else `completed`) comes as `Closed` of the run."""
         return NOTHING

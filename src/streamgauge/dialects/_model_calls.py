@@ -15,12 +15,12 @@ tool results were read, with the time at which it really ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from streamgauge import semconv
 from streamgauge.dialects._dialect import NOTHING, field
-from streamgauge.signals import RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Opened, Retried, Signal, Usage
+from streamgauge.signals import RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Opened, Retried, Signal, Signals, Usage
 from streamgauge.wire import Aside, Granularity, Outcome
 
 __all__ = ["ModelCalls", "answer", "count", "granular", "word"]
@@ -90,7 +90,7 @@ class ModelCalls:
         """The step that asked for this tool call."""
         return self._awaited.get(tool_call, self.step)
 
-    def answered(self, tool_call: str) -> Sequence[Signal]:
+    def answered(self, tool_call: str) -> Signals:
         """A tool's result was read."""
         step = self._awaited.pop(tool_call, "")
         if step in self._late and step not in self._awaited.values():
@@ -99,12 +99,12 @@ class ModelCalls:
 
     # Calls ----------------------------------------------------------------------------------------------------
 
-    def feed(self, aside: Aside, at: int) -> Sequence[Signal]:
+    def feed(self, aside: Aside, at: int) -> Signals:
         """Read an aside; one of another name tells nothing."""
         read = _ASIDES.get(word(aside.name))
         return read(self, aside.data, at) if read is not None and isinstance(aside.data, Mapping) else NOTHING
 
-    def _opened(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+    def _opened(self, data: Mapping[str, Any], at: int) -> Signals:
         self.seen = True
         signals = [] if data.get("nested") is True else self._again_or_next(count(data.get("turn")), at)
         key = _key(data)
@@ -132,7 +132,7 @@ class ModelCalls:
         self._retries += 1
         return [Retried(self.step, ended, "model", self._retries, reason)]
 
-    def _chunk(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+    def _chunk(self, data: Mapping[str, Any], at: int) -> Signals:
         key = _key(data)
         granularity = self._granularities.get(key)
         kind = _KINDS.get(word(data.get("kind")))
@@ -146,12 +146,12 @@ class ModelCalls:
         # The run's clocks stop at this piece, so its granularity is what they are to be read by.
         return granular(RUN, at, granularity), piece
 
-    def _retried(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+    def _retried(self, data: Mapping[str, Any], at: int) -> Signals:
         delay = data.get("delay_s")
         delay_s = float(delay) if delay.__class__ in (int, float) else None
         return (Retried(_key(data), at, "model", count(data.get("attempt")) or 1, word(data.get("reason")), delay_s),)
 
-    def _closed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
+    def _closed(self, data: Mapping[str, Any], at: int) -> Signals:
         key = _key(data)
         if self._granularities.pop(key, None) is None:
             return NOTHING
@@ -165,7 +165,7 @@ class ModelCalls:
         return *answer(key, at, data), Closed(key, at, outcome, error_type, word(data.get("message")))
 
 
-_ASIDES: Mapping[str, Callable[[ModelCalls, Mapping[str, Any], int], Sequence[Signal]]] = {
+_ASIDES: Mapping[str, Callable[[ModelCalls, Mapping[str, Any], int], Signals]] = {
     "model.opened": ModelCalls._opened,
     "model.chunk": ModelCalls._chunk,
     "model.retried": ModelCalls._retried,

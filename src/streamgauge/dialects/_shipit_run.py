@@ -21,6 +21,8 @@ from streamgauge.signals import (
     RUN,
     TEXT,
     TOOL_CALL,
+    TOOL_QUEUED,
+    TOOL_SKIPPED,
     Chunk,
     Closed,
     Noted,
@@ -31,12 +33,7 @@ from streamgauge.signals import (
 )
 from streamgauge.wire import Granularity, Outcome
 
-__all__ = ["OF_THE_CALL", "RULES", "TOOL_QUEUED", "TOOL_SKIPPED", "Run", "Told", "text_of"]
-
-TOOL_SKIPPED: Final = "streamgauge.tool.skipped"
-"""The span event of a tool call that was not executed because the same one had been."""
-TOOL_QUEUED: Final = "streamgauge.tool.queued"
-"""The span event of a tool call that was put off until a person approves of it; the run goes on."""
+__all__ = ["OF_THE_CALL", "RULES", "Run", "Told", "text_of"]
 
 Signals: TypeAlias = Iterator[Signal]
 

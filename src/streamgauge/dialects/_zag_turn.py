@@ -167,8 +167,7 @@ class Turn:
         total = self.spent
         for each in self.agents.values():
             total = _sum(total, each.tokens)
-        if total is not None:
-            signals.append(Usage(RUN, at, *total))
+        signals.append(Usage(RUN, at, *(total or tokens)))
 
     def _end_call(self, agent: Agent, signals: list[Signal]) -> None:
         if agent.calling:

@@ -27,7 +27,20 @@ from streamgauge import semconv
 from streamgauge.dialects._aiecs_tools import ToolBatch, encoded, tool_name
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
 from streamgauge.dialects._model_calls import answer, count, word
-from streamgauge.signals import REASONING, RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Opened, Retried, Signal, Usage
+from streamgauge.signals import (
+    REASONING,
+    RUN,
+    TEXT,
+    TOOL_CALL,
+    Chunk,
+    Closed,
+    Noted,
+    Opened,
+    Retried,
+    Signal,
+    Signals,
+    Usage,
+)
 from streamgauge.wire import Aside, Outcome
 
 __all__ = ["Aiecs"]
@@ -122,10 +135,10 @@ class Aiecs(Dialect):
         """When its last step ended, and, below, whether that had failed."""
         self._incomplete = False
 
-    def feed(self, data: Any, at: int) -> Sequence[Signal]:
+    def feed(self, data: Any, at: int) -> Signals:
         if data.__class__ is dict:
             if data.get("type") == "token" and self._chat:
-                return (Chunk(self._chat, at, TEXT, data.get("content", "")),)
+                return Chunk(self._chat, at, TEXT, data.get("content", ""))
             return self._event(data, at)
         if isinstance(data, Aside):
             told = _ASIDES.get(word(data.name))
@@ -135,7 +148,7 @@ class Aiecs(Dialect):
             return self._event(event, at)
         if isinstance(data, str) and data:
             self._spoken = True
-            return (Chunk(RUN, at, TEXT, data),)
+            return Chunk(RUN, at, TEXT, data)
         return NOTHING
 
     def finish(self, at: int) -> Sequence[Signal]:
@@ -258,10 +271,10 @@ class Aiecs(Dialect):
     def _nested_completed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
         success = data.get("success") is not False
         failed = self._failed
-        # An exception is on its way out where a model call is open still: the run's own end is its end.
+        # Without success, a model call that is still open was ended by an exception: it fails with the nested run.
         signals = self._settled(at) if success or failed is not None else []
         signals.append(_done(self._nested, at, success, failed))
-        self._settled(at)
+        self._settled(at)  # what is open still was closed with it
         self._nested = ""
         self._parent = _STEP
         self._failed = failed  # for the `error` that follows

@@ -14,13 +14,25 @@ Source: jaf/core/streaming.py, types.py ("Trace event types") and engine.py, pro
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from streamgauge import semconv
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
 from streamgauge.dialects._model_calls import ModelCalls, answer, count, granular, word
-from streamgauge.signals import PERSON_ASKED, RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Opened, Retried, Signal
+from streamgauge.signals import (
+    PERSON_ASKED,
+    RUN,
+    TEXT,
+    TOOL_CALL,
+    Chunk,
+    Closed,
+    Noted,
+    Opened,
+    Retried,
+    Signal,
+    Signals,
+)
 from streamgauge.wire import Aside, Granularity, Outcome, ServerSentEvent
 
 __all__ = ["Jaf", "JafRun"]
@@ -64,7 +76,7 @@ class Jaf(Dialect):
         self._tools: dict[str, str] = {}
         """Open tool calls by id: their keys."""
 
-    def feed(self, data: Any, at: int) -> Sequence[Signal]:
+    def feed(self, data: Any, at: int) -> Signals:
         kind = data.__class__
         if kind is dict:
             type_, body = data.get("type"), data.get("data")
@@ -75,14 +87,14 @@ class Jaf(Dialect):
         if type_ == "chunk":
             text = body.get("delta") if body.__class__ is dict else getattr(body, "delta", None)
             if self._sliced and text.__class__ is str and text:
-                return (Chunk(RUN, at, TEXT, text),)
+                return Chunk(RUN, at, TEXT, text)
             return self._slice(text, self.when(field(data, "timestamp"), at), at)
         read = _STREAMED.get(type_) if isinstance(type_, str) else None
         if read is None or self._over:
             return NOTHING
         return read(self, body, self.when(field(data, "timestamp"), at))
 
-    def _apart(self, data: Any, at: int) -> Sequence[Signal]:
+    def _apart(self, data: Any, at: int) -> Signals:
         if self._over:
             return NOTHING
         if data.__class__ is Aside:
@@ -97,26 +109,26 @@ class Jaf(Dialect):
             return (Closed(RUN, at, Outcome.FAILED, "", word(value.get("message"))),)
         return self.feed(value, at)
 
-    def _slice(self, text: Any, own: int, at: int) -> Sequence[Signal]:
+    def _slice(self, text: Any, own: int, at: int) -> Signals:
         """The first slice, or one that does not count."""
         if self._over or self._calls.generated or not isinstance(text, str) or not text:
             return NOTHING
         self._sliced = True
         return *self._answering(own), *self._calls.finished(own), Chunk(RUN, at, TEXT, text)
 
-    def _start(self, data: Any, at: int) -> Sequence[Signal]:
+    def _start(self, data: Any, at: int) -> Signals:
         agent = word(field(data, "agent_name"))
         noted = [Noted(RUN, at, {semconv.GEN_AI_AGENT_NAME: agent})] if agent else []
         return [*noted, *self._calls.turned(at)] if not self._calls.step else noted
 
-    def _tool_call(self, data: Any, at: int) -> Sequence[Signal]:
+    def _tool_call(self, data: Any, at: int) -> Signals:
         call_id, tool = word(field(data, "call_id")), word(field(data, "tool_name"))
         # A tool of an agent that runs as a tool comes while that one is open: it never begins a turn.
         turned = self._answering(at) if not self._tools else NOTHING
         key = self._tools[call_id] = f"tool:{call_id or tool}"
         return *turned, _tool_opened(key, at, tool, call_id, field(data, "arguments"), self._calls.step_of(call_id))
 
-    def _tool_result(self, data: Any, at: int) -> Sequence[Signal]:
+    def _tool_result(self, data: Any, at: int) -> Signals:
         call_id = word(field(data, "call_id"))
         key = self._tools.pop(call_id, "")
         if not key:
@@ -126,28 +138,28 @@ class Jaf(Dialect):
         closed = _tool_closed(key, at, field(data, "status"), field(data, "result"))
         return *closed, *self._calls.answered(call_id)
 
-    def _answering(self, at: int) -> Sequence[Signal]:
+    def _answering(self, at: int) -> Signals:
         """The model has spoken after tool results: where nothing else told its turn, it began with the last of them."""
         settled, self._settled = self._settled, 0
         return self._calls.turned(settled) if settled and not self._calls.seen else NOTHING
 
-    def _agent_switch(self, data: Any, at: int) -> Sequence[Signal]:
+    def _agent_switch(self, data: Any, at: int) -> Signals:
         return (Noted(RUN, at, {}, "jaf.agent_switch"),)
 
-    def _metadata(self, data: Any, at: int) -> Sequence[Signal]:
+    def _metadata(self, data: Any, at: int) -> Signals:
         model = word(field(data, "model_name"))
         return (Noted(RUN, at, {semconv.GEN_AI_REQUEST_MODEL: model}),) if model not in _UNNAMED else NOTHING
 
-    def _error(self, data: Any, at: int) -> Sequence[Signal]:
+    def _error(self, data: Any, at: int) -> Signals:
         self._over, self._sliced = True, False
         return *_refused(self._tools, at), _failed(RUN, at, data)
 
-    def _complete(self, data: Any, at: int) -> Sequence[Signal]:
+    def _complete(self, data: Any, at: int) -> Signals:
         self._over, self._sliced = True, False
         return *_refused(self._tools, at), *self._answering(at), *self._calls.finished(at), Closed(RUN, at)
 
 
-_STREAMED: Mapping[str, Callable[[Jaf, Any, int], Sequence[Signal]]] = {
+_STREAMED: Mapping[str, Callable[[Jaf, Any, int], Signals]] = {
     "start": Jaf._start,
     "tool_call": Jaf._tool_call,
     "tool_result": Jaf._tool_result,
@@ -217,7 +229,7 @@ class JafRun(Dialect):
         self._parents: dict[str, str] = {}
         """Of nested runs that are about to start: the key of their tool call."""
 
-    def feed(self, data: Any, at: int) -> Sequence[Signal]:
+    def feed(self, data: Any, at: int) -> Signals:
         kind = data.__class__
         if kind is dict:
             type_, body = data.get("type"), data.get("data")
@@ -240,7 +252,7 @@ class JafRun(Dialect):
         read = _TRACED.get(type_) if isinstance(type_, str) else None
         return read(self, body, at) if read is not None and not self._over else NOTHING
 
-    def _apart(self, data: Any, at: int) -> Sequence[Signal]:
+    def _apart(self, data: Any, at: int) -> Signals:
         if self._over:
             return NOTHING
         if data.__class__ is not Aside:
@@ -264,7 +276,7 @@ class JafRun(Dialect):
 
     # Runs -----------------------------------------------------------------------------------------------------
 
-    def _run_start(self, data: Any, at: int) -> Sequence[Signal]:
+    def _run_start(self, data: Any, at: int) -> Signals:
         run_id, agent = word(field(data, "run_id")), word(field(data, "agent_name"))
         if not self._runs:
             self._runs[run_id] = self._root
@@ -278,13 +290,13 @@ class JafRun(Dialect):
         run = self._runs[run_id] = _Run(f"run:{run_id}")
         return (Opened(run.key, at, semconv.INVOKE_AGENT, agent, parent),)
 
-    def _run_end(self, data: Any, at: int) -> Sequence[Signal]:
+    def _run_end(self, data: Any, at: int) -> Signals:
         run_id = word(field(data, "run_id"))
         run = self._runs.pop(run_id, self._root)
         outcome = field(data, "outcome")
         return self._ended(run, outcome, field(outcome, "error"), at)
 
-    def _ended(self, run: _Run, outcome: Any, error: Any, at: int) -> Sequence[Signal]:
+    def _ended(self, run: _Run, outcome: Any, error: Any, at: int) -> Signals:
         if run is self._root:
             self._over = True
             run.text = 0
@@ -298,7 +310,7 @@ class JafRun(Dialect):
 
     # Model calls ----------------------------------------------------------------------------------------------
 
-    def _llm_call_start(self, data: Any, at: int) -> Sequence[Signal]:
+    def _llm_call_start(self, data: Any, at: int) -> Signals:
         run = self._speaker = self._run(data)
         model, agent = word(field(data, "model")), word(field(data, "agent_name"))
         # JAF gathers a turn's tools before the next: one that is still open was refused, and will not be told of again.
@@ -315,7 +327,7 @@ class JafRun(Dialect):
         signals.append(Opened(run.chat, at, semconv.CHAT, model, step, attributes))
         return signals
 
-    def _said(self, run: _Run, text: Any, tool_calls: Any, at: int) -> Sequence[Signal]:
+    def _said(self, run: _Run, text: Any, tool_calls: Any, at: int) -> Signals:
         """The answer so far, cumulative."""
         if self._over:
             return NOTHING
@@ -341,7 +353,7 @@ class JafRun(Dialect):
                 run.arguments[index] = len(arguments)
         return signals
 
-    def _llm_call_end(self, data: Any, at: int) -> Sequence[Signal]:
+    def _llm_call_end(self, data: Any, at: int) -> Signals:
         run = self._run(data)
         choice = field(data, "choice")
         signals: list[Signal] = []
@@ -356,7 +368,7 @@ class JafRun(Dialect):
         chat, run.chat = run.chat, ""
         return *signals, *answer(chat, at, choice), *((Closed(chat, at),) if chat else ())
 
-    def _retry(self, data: Any, at: int) -> Sequence[Signal]:
+    def _retry(self, data: Any, at: int) -> Signals:
         run = self._run(data)
         delay = field(data, "delay")
         delay_s = float(delay) if delay.__class__ in (int, float) else None
@@ -365,7 +377,7 @@ class JafRun(Dialect):
         key = run.chat if target == "model" else run.key
         return (Retried(key, at, target, count(field(data, "attempt")) or 1, _reason(data), delay_s),)
 
-    def _fallback(self, data: Any, at: int) -> Sequence[Signal]:
+    def _fallback(self, data: Any, at: int) -> Signals:
         run = self._run(data)
         reason = _reason(data) or word(field(data, "fallback_type"))
         retried = Retried(run.chat, at, "model", count(field(data, "attempt")) or 1, reason)
@@ -374,38 +386,38 @@ class JafRun(Dialect):
 
     # Tools and the rest ---------------------------------------------------------------------------------------
 
-    def _tool_call_start(self, data: Any, at: int) -> Sequence[Signal]:
+    def _tool_call_start(self, data: Any, at: int) -> Signals:
         run = self._run(data)
         call_id, tool = word(field(data, "call_id")), word(field(data, "tool_name"))
         key = run.tools[call_id or tool] = run.inside(f"tool:{call_id or tool}")
         step = run.inside(f"step:{run.steps}")
         return (_tool_opened(key, at, tool, call_id, field(data, "args"), step),)
 
-    def _tool_call_end(self, data: Any, at: int) -> Sequence[Signal]:
+    def _tool_call_end(self, data: Any, at: int) -> Signals:
         key = self._run(data).tools.pop(word(field(data, "call_id")) or word(field(data, "tool_name")), "")
         status = field(data, "execution_status") or field(data, "status")
         return _tool_closed(key, at, status, field(data, "result")) if key else NOTHING
 
-    def _handoff(self, data: Any, at: int) -> Sequence[Signal]:
+    def _handoff(self, data: Any, at: int) -> Signals:
         return (Noted(RUN, at, {semconv.GEN_AI_AGENT_NAME: word(field(data, "to"))}, "jaf.handoff"),)
 
-    def _guardrail_check(self, data: Any, at: int) -> Sequence[Signal]:
+    def _guardrail_check(self, data: Any, at: int) -> Signals:
         return (Noted(RUN, at, {}, "jaf.guardrail_check"),)
 
-    def _guardrail_violation(self, data: Any, at: int) -> Sequence[Signal]:
+    def _guardrail_violation(self, data: Any, at: int) -> Signals:
         tripwire = "OutputGuardrailTripwire" if field(data, "stage") == "output" else "InputGuardrailTripwire"
         return (Noted(RUN, at, {semconv.ERROR_TYPE: tripwire}, "jaf.guardrail_violation"),)
 
-    def _memory_operation(self, data: Any, at: int) -> Sequence[Signal]:
+    def _memory_operation(self, data: Any, at: int) -> Signals:
         conversation = word(field(data, "conversation_id"))
         told = (Noted(RUN, at, {semconv.GEN_AI_CONVERSATION_ID: conversation}),) if conversation else ()
         return *told, *_stage("jaf.memory_operation", "MemoryError", data, at)
 
-    def _output_parse(self, data: Any, at: int) -> Sequence[Signal]:
+    def _output_parse(self, data: Any, at: int) -> Signals:
         return _stage("jaf.output_parse", "DecodeError", data, at)
 
 
-_TRACED: Mapping[str, Callable[[JafRun, Any, int], Sequence[Signal]]] = {
+_TRACED: Mapping[str, Callable[[JafRun, Any, int], Signals]] = {
     "run_start": JafRun._run_start,
     "guardrail_check": JafRun._guardrail_check,
     "guardrail_violation": JafRun._guardrail_violation,
@@ -457,7 +469,7 @@ def _failed(key: str, at: int, error: Any) -> Closed:
     return Closed(key, at, Outcome.FAILED, error_type, message)
 
 
-def _stage(name: str, failure: str, data: Any, at: int) -> Sequence[Signal]:
+def _stage(name: str, failure: str, data: Any, at: int) -> Signals:
     status = field(data, "status")
     if status == "fail":
         return (Noted(RUN, at, {semconv.ERROR_TYPE: failure}, name),)

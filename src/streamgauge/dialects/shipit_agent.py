@@ -15,17 +15,17 @@ Source: shipit-agent 2.2.1, `models.py`, `runtime.py`, `runtime_core.py`, `async
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from streamgauge import semconv
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
-from streamgauge.dialects._shipit_run import OF_THE_CALL, RULES, TOOL_QUEUED, TOOL_SKIPPED, Run, Signals, Told, text_of
+from streamgauge.dialects._shipit_run import OF_THE_CALL, RULES, Run, Told, text_of
 from streamgauge.semconv import INVOKE_AGENT
-from streamgauge.signals import RUN, TEXT, Chunk, Closed, Noted, Opened, Signal
+from streamgauge.signals import RUN, TEXT, Chunk, Closed, Noted, Opened, Signals
 from streamgauge.wire import Aside, Outcome, ServerSentEvent
 
-__all__ = ["CANCEL", "TOOL_QUEUED", "TOOL_SKIPPED", "ShipitAgent"]
+__all__ = ["CANCEL", "ShipitAgent"]
 
 CANCEL: Final = "cancel"
 """The aside that says: the agent was told to stop. Its stream then just ends."""
@@ -76,7 +76,7 @@ class ShipitAgent(Dialect):
         self._cancelled = False
         self._inner_last = False  # the last that was told is that a run within the run completed
 
-    def feed(self, data: Any, at: int) -> Sequence[Signal]:
+    def feed(self, data: Any, at: int) -> Signals:
         if data.__class__ is dict:
             kind = data.get("type")
             payload = data.get("payload")
@@ -92,7 +92,7 @@ class ShipitAgent(Dialect):
                 if text.__class__ is str and text:
                     run = self._run
                     run.spoken = True
-                    return (Chunk(run.chat, at, TEXT, text),)
+                    return Chunk(run.chat, at, TEXT, text)
             return NOTHING
         if kind.__class__ is not str or kind == "agent_event":
             return self._packet(field(data, "event"), at)
@@ -105,7 +105,7 @@ class ShipitAgent(Dialect):
         self._inner_last = False
         return list(self._tell(run, told))
 
-    def finish(self, at: int) -> Sequence[Signal]:
+    def finish(self, at: int) -> Signals:
         run = self._run
         if run.over:
             return NOTHING
@@ -118,13 +118,13 @@ class ShipitAgent(Dialect):
 
     # Forms ----------------------------------------------------------------------------------------------------
 
-    def _packet(self, event: Any, at: int) -> Sequence[Signal]:
+    def _packet(self, event: Any, at: int) -> Signals:
         """One layer of it: a packet in a packet is none."""
         if event.__class__ is dict and event.get("type").__class__ is str and event["type"] != "agent_event":
             return self.feed(event, at)
         return NOTHING
 
-    def _framed(self, data: Any, at: int) -> Sequence[Signal]:
+    def _framed(self, data: Any, at: int) -> Signals:
         if isinstance(data, Aside):
             self._cancelled = self._cancelled or data.name == CANCEL
             return NOTHING

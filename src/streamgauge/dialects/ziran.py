@@ -16,18 +16,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from streamgauge import semconv
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded, plain
-from streamgauge.signals import RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Signal, Usage
+from streamgauge.signals import RUN, TEXT, TOOL_CALL, TOOL_REQUESTED, Chunk, Closed, Noted, Signal, Signals, Usage
 from streamgauge.wire import Granularity, Outcome
 
-__all__ = ["TOOL_REQUESTED", "Ziran", "ZiranLLM"]
-
-TOOL_REQUESTED: Final = "streamgauge.tool.requested"
-"""The span event of a tool call that was asked for, and whose execution the stream does not show."""
+__all__ = ["Ziran", "ZiranLLM"]
 
 MAX_CALLS: Final = 256
 """Tool calls of one stream whose length so far is remembered; beyond it the oldest is forgotten."""
@@ -84,7 +81,7 @@ class Ziran(Dialect):
         self._lengths: dict[str, int] = {}  # tool call: length of its arguments so far
         self._campaign_complete = False
 
-    def feed(self, data: Any, at: int) -> Sequence[Signal]:
+    def feed(self, data: Any, at: int) -> Signals:
         # Both forms of a chunk have their fields in a dict.
         fields = data if data.__class__ is dict else getattr(data, "__dict__", _NO_FIELDS)
         text = fields.get("content_delta")
@@ -96,17 +93,17 @@ class Ziran(Dialect):
                 and not fields.get("tool_call_delta")
                 and fields.get("metadata") == self._metadata
             ):
-                return (Chunk(RUN, at, TEXT, text),)
+                return Chunk(RUN, at, TEXT, text)
         except Exception:
             pass  # an adapter of the user's own may put there what cannot be compared
         read = loaded(data)
         return self._read(data, at) if read is data else self.feed(read, at)
 
-    def finish(self, at: int) -> Sequence[Signal]:
+    def finish(self, at: int) -> Signals:
         # Not at the event itself: a scanner of several agents reports one completed campaign for each of them.
         return (Closed(RUN, at),) if self._campaign_complete else NOTHING
 
-    def _read(self, data: Any, at: int) -> Sequence[Signal]:
+    def _read(self, data: Any, at: int) -> Signals:
         text = field(data, "content_delta")
         call = field(data, "tool_call_delta")
         final = field(data, "is_final")
@@ -152,7 +149,7 @@ class Ziran(Dialect):
         if piece:
             signals.append(Chunk(RUN, at, TOOL_CALL, piece))
 
-    def _progress(self, data: Any, at: int) -> Sequence[Signal]:
+    def _progress(self, data: Any, at: int) -> Signals:
         event = plain(field(data, "event"))
         if event == "attack_streaming":
             text = field(data, "message")

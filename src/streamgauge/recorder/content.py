@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamgauge.recorder.stream import Stream
-from streamgauge.signals import TEXT, Chunk, Signals, all_of
+from streamgauge.signals import TEXT, Chunk, Signals
 
 __all__ = ["ContentStream"]
 
@@ -15,7 +15,7 @@ class ContentStream(Stream):
 
     def record(self, signals: Signals, asked: int, at: int) -> None:
         limit = self._recorder.attributes.content.max_bytes
-        for signal in all_of(signals):
+        for signal in signals:
             if isinstance(signal, Chunk) and signal.kind == TEXT and isinstance(signal.text, str):
                 operation = self._operations.get(signal.key)
                 if operation is not None and len(operation.content) < limit:

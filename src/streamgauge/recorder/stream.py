@@ -27,7 +27,6 @@ from streamgauge.signals import (
     Retried,
     Signals,
     Usage,
-    all_of,
 )
 from streamgauge.wire import Outcome, Request
 
@@ -112,7 +111,7 @@ class Stream:
             if at - self.at > self._pause_ns:
                 self._paused(asked, at)
             self.at = at
-            for signal in signals:  # type: ignore[union-attr]
+            for signal in signals:
                 if signal.__class__ is Chunk:
                     Stream.record(self, signal, at, at)
                 else:
@@ -139,7 +138,7 @@ class Stream:
 
     def apply(self, signals: Signals) -> None:
         """Signals of something that was no data of the source: its clocks are not touched."""
-        for signal in all_of(signals):
+        for signal in signals:
             if signal.__class__ is Chunk:
                 at = self.at
                 self.record(signal, signal.at, signal.at)

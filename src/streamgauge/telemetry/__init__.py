@@ -38,8 +38,8 @@ log = logging.getLogger("streamgauge")
 CountDropped: TypeAlias = Callable[[str, str, int], None]
 """Told (telemetry, reason, amount): the labels of `semconv.EXPORT_DROPPED`, and how many spans or metric points."""
 
-_ended: WeakSet[TracerProvider] = WeakSet()
-"""Our own providers that were shut down: a second `start` must not take the first one's for a host's."""
+_ours: WeakSet[TracerProvider] = WeakSet()
+"""The providers made here: a second `start` must not take the first one's for a host's."""
 
 
 class Telemetry:
@@ -88,7 +88,6 @@ class Telemetry:
         until = time.monotonic() + timeout_s
         done = True
         if self._own:
-            _ended.add(self.tracer_provider)
             shut_down = self.tracer_provider.shutdown  # type: ignore[attr-defined]  # the SDK's
             done = within(timeout_s / 2 if self._exports else timeout_s, shut_down)
         for export, share in self._shares(until):
@@ -140,10 +139,10 @@ def start(settings: Settings, aggregates: Aggregates, count_dropped: CountDroppe
         return lambda reason, amount: count_dropped(telemetry, reason, amount)
 
     present = trace.get_tracer_provider()
-    hosted = not isinstance(present, trace.ProxyTracerProvider) and present not in _ended
+    hosted = not isinstance(present, trace.ProxyTracerProvider) and present not in _ours
     span_names = () if hosted else tuple(dict.fromkeys(settings.exporters("traces")))
     metric_names = tuple(dict.fromkeys(settings.exporters("metrics")))
-    telemetry = Telemetry(present)
+    telemetry = Telemetry(present if present not in _ours else trace.NoOpTracerProvider())
     resource = _resource(settings, telemetry)
     with ExitStack() as undo:
         batches: list[SpanBatch] = []
@@ -158,6 +157,7 @@ def start(settings: Settings, aggregates: Aggregates, count_dropped: CountDroppe
         if batches:
             telemetry.tracer_provider = tracer_provider(resource(), batches)
             telemetry._own = True
+            _ours.add(telemetry.tracer_provider)
         telemetry._batches = batches
         telemetry._page = Page(aggregates, target=lambda: resource().attributes, before=telemetry._settle)
         if "prometheus" in metric_names:
@@ -177,11 +177,11 @@ def start(settings: Settings, aggregates: Aggregates, count_dropped: CountDroppe
         for exporter in exporters
     ]
     if hosted:
+        log.info("telemetry: spans go to the program's own tracer provider; OTEL_TRACES_EXPORTER is not used")
+    elif telemetry._own and present in _ours:
         log.info(
-            "telemetry: spans go to the program's own tracer provider; OTEL_TRACES_EXPORTER is not used"
+            "telemetry: an earlier set-up's tracer provider stays the global one; only streamgauge's spans go here"
         )
-    elif telemetry._own and present in _ended:
-        log.info("telemetry: the global tracer provider was shut down and stays; only streamgauge's spans are exported")
     elif telemetry._own:
         trace.set_tracer_provider(telemetry.tracer_provider)
     atexit.register(telemetry._at_exit, settings.shutdown_timeout_s)

@@ -11,7 +11,8 @@ Special methods are looked up on the type, so there is one class for each set of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from functools import lru_cache
 from operator import attrgetter
@@ -66,6 +67,17 @@ class Gauge:
             ends: the end of this stream is the end of the tap.
         """
         return _wrapped(source, tap, ends, self._ambient, lambda: self._open(tap.request, True))
+
+    @contextmanager
+    def inside(self, tap: Tap) -> Iterator[None]:
+        """While the block runs, the run's span is the current one. For code that is no read of a stream: the block
+        must not `yield` to the caller."""
+        ambient, context = self._ambient, tap.sink.context
+        token = ambient.set(context)
+        try:
+            yield
+        finally:
+            _leave(ambient, token, context)
 
     def current(self) -> Tap | None:
         """The tap whose source is being read in this context, also in tasks and threads that it started."""
@@ -162,13 +174,7 @@ class _Stream:
         self._s_over(None, outcome)
 
     def _s_leave(self, token: Token[Any]) -> None:
-        # Where the context is no longer ours, the source has changed it on purpose, or another task closes it.
-        ambient = self._s_ambient
-        if ambient.get(None) is self._s_tap.sink.context:
-            try:
-                ambient.reset(token)
-            except ValueError:  # another context that happens to hold the same value
-                pass
+        _leave(self._s_ambient, token, self._s_tap.sink.context)
 
 
 class _Open(_Stream):
@@ -374,6 +380,15 @@ class _AsyncContext(_Stream):
     async def __aexit__(self, *error: Any) -> Any:
         self._s_given_up(error[1])
         return await self._s_source.__aexit__(*error)
+
+
+def _leave(ambient: ContextVar[Any], token: Token[Any], context: Any) -> None:
+    # Where the context is no longer ours, the source has changed it on purpose, or another task closes it.
+    if ambient.get(None) is context:
+        try:
+            ambient.reset(token)
+        except ValueError:  # another task's context, that happens to hold the same value
+            pass
 
 
 def _part(whole: _Stream, source: Any) -> Any:

@@ -1,0 +1,84 @@
+"""The command line: `streamgauge COMMAND`. One module for each command; a new one is a file here and a name in `COMMANDS`.
+
+Exit codes: 0 done; 1 `check` found a problem, a stream could not be decoded, or the fault is ours; 2 the user's mistake, told in one
+line on standard error; 130 ended by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from streamgauge._version import __version__
+from streamgauge.cli import _check, _demo, _dialects, _replay
+from streamgauge.errors import FormatError, MissingExtraError, UsageError
+
+__all__ = ["COMMANDS", "main", "parser"]
+
+COMMANDS = (_demo, _replay, _dialects, _check)
+
+_DESCRIPTION = """\
+OpenTelemetry-instrumented streaming middleware for agents: time to first token, chunk rate, stalls, retries, tool
+calls, and how each stream ended."""
+
+_EPILOG = """\
+start here:
+  streamgauge demo                      see it work: scripted streams of every dialect, no service needed
+  streamgauge check                     what is set, what is installed, what answers
+
+then, in your own program:
+  import streamgauge
+  streamgauge.setup()                   spans and metrics to OTLP; settings by flag, variable or streamgauge.toml
+  agent = streamgauge.wrap(agent)       the same agent, whose streams are measured
+
+a stream that looks wrong:
+  STREAMGAUGE_CAPTURE_DIR=captures python your_program.py
+  streamgauge replay captures/*.ndjson  the same stream again, as often as you like
+
+`streamgauge COMMAND --help` has more on each.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; the documentation is written from it."""
+    made = argparse.ArgumentParser(
+        prog="streamgauge",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--version", action="version", version=f"streamgauge {__version__}")
+    commands = made.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for command in COMMANDS:
+        command.add(commands, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit code."""
+    made = parser()
+    try:
+        options = made.parse_args(arguments)
+        if options.command is None:
+            made.print_help()
+            code = 0
+        else:
+            code = options.run(options)
+        sys.stdout.flush()
+    except (UsageError, FormatError, MissingExtraError) as error:
+        print(f"streamgauge: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader has seen enough: `| head`
+        _let_go()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return int(code)
+
+
+def _let_go() -> None:
+    """Write the rest to nowhere, so that the interpreter does not fail as it flushes."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -1,0 +1,121 @@
+"""`streamgauge replay`: captured streams once more, as they were."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamgauge import dialects
+from streamgauge.errors import CaptureError, UnknownDialectError, UsageError
+
+if TYPE_CHECKING:
+    from streamgauge.capture import Capture
+
+__all__ = ["add"]
+
+
+def add(commands: Any, **options: Any) -> None:
+    parser = commands.add_parser(
+        "replay",
+        help="play captured streams once more, and show what they did",
+        description="Play captured streams once more, through the same path as live: the same spans with the same times,\n"
+        "the same metrics. Shows how they ended, their clocks, and one trace as a tree.\n"
+        "Exports nothing, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+        epilog="""examples:
+  STREAMGAUGE_CAPTURE_DIR=captures python your_program.py     record
+  streamgauge replay captures/*.ndjson                        as fast as possible
+  streamgauge replay --speed 1 capture.ndjson                 as it was, watching
+  streamgauge replay --dialect zag capture.ndjson             read its events as zag's
+""",
+        **options,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a capture; - reads standard input")
+    parser.add_argument(
+        "--speed", type=_speed, metavar="N", help="N times as fast as it was (default: as fast as possible)"
+    )
+    parser.add_argument(
+        "--dialect",
+        metavar="D",
+        help="how the events are read, whatever the file says; captures of the older form do not say",
+    )
+    parser.set_defaults(run=run)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return speed
+
+
+def run(options: argparse.Namespace) -> int:
+    from streamgauge import pipeline as pipelines
+    from streamgauge.cli import _view
+    from streamgauge.cli._numbers import blind, rows
+    from streamgauge.cli._playing import Exports, live
+    from streamgauge.cli._traces import Traces
+    from streamgauge.replay import replay
+
+    console = _view.console()
+    captures = [_read(file, options.dialect) for file in options.files]
+    pipeline = pipelines.setup(**Exports.from_environment().flags(page=False))
+    traces = Traces.of(pipeline)
+    began = time.monotonic()
+    shown = live(console, pipeline, lambda: f"replaying {len(captures)} {_captures(len(captures))}")
+    try:
+        with shown if options.speed and console.is_terminal else nullcontext():
+            for capture in captures:
+                replay(capture, pipeline, speed=options.speed)
+    finally:
+        took = time.monotonic() - began
+        events = sum(len(capture.events) for capture in captures)
+        console.print(f"{len(captures)} {_captures(len(captures))}, {events} events, played in {took:.2f} s\n")
+        console.print(_view.tables(rows(pipeline), console.width, ended=True))
+        root = traces.most_telling()
+        if root is not None:
+            console.print("\n[bold]one trace[/bold]")
+            console.print(_view.tree(root))
+        pipelines.shutdown()
+    if unread := blind(pipeline):
+        print(f"streamgauge: {unread} of the streams could not be decoded to the end; see above", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _captures(number: int) -> str:
+    return "capture" if number == 1 else "captures"
+
+
+def _read(file: str, dialect: str | None) -> Capture:
+    from dataclasses import replace
+
+    from streamgauge.capture import read
+
+    if dialect is not None and dialect not in dialects.names():
+        raise UnknownDialectError(dialect, dialects.names())
+    try:
+        capture = read(sys.stdin.buffer if file == "-" else Path(file), dialect=dialect)
+    except OSError as error:
+        raise UsageError(f"{file}: {(error.strerror or str(error)).lower()}; give a capture file") from error
+    except CaptureError as error:
+        hint = f": --dialect {_names()}" if "give one" in str(error) else ""
+        raise CaptureError(f"{error}{hint}") from error
+    if dialect is not None:
+        capture = replace(capture, request=replace(capture.request, dialect=dialect))
+    if capture.request.dialect not in dialects.names():
+        raise CaptureError(f"{file}: {UnknownDialectError(capture.request.dialect, dialects.names())}")
+    return capture
+
+
+def _names() -> str:
+    names: Sequence[str] = dialects.names()
+    return f"one of {', '.join(names)}"

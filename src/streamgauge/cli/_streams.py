@@ -1,0 +1,162 @@
+"""What the demo plays: captured and scripted streams of every dialect, and what may happen to each.
+
+A pure function of the seed; only `source` and `paused_source` sleep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from typing import Any
+
+from streamgauge.capture import Capture, read
+
+__all__ = ["Manner", "Play", "Step", "captures", "paused_source", "plays", "source", "steps"]
+
+_AGENTS = ("billing", "research", "support")
+_LEAST_S = 1.2  # recordings of scripted models are over in a tenth of a second; no real stream is
+_STRETCH = 8.0  # at most: a captured gap of 100 ms must not become a stall
+_STALL_S = 1.7
+STALL_AFTER_S = 1.0
+
+
+class Manner(StrEnum):
+    """What happens to a stream besides being read."""
+
+    READ = "read"
+    STALLED = "stalled"
+    """Its source is silent for a while."""
+    SLOW_CALLER = "slow_caller"
+    CUT = "cut"
+    """Its source just ends."""
+    BROKEN = "broken"
+    """Its source raises."""
+    RETRIED = "retried"
+    """Its source raises, and the caller opens it again."""
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+    TIMED_OUT = "timed_out"
+
+
+# Half of all streams just run; each manner comes once in a round.
+_ROUND = (*[Manner.READ] * (len(Manner) - 1), *(manner for manner in Manner if manner is not Manner.READ))
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One stream to be played."""
+
+    capture: Capture
+    manner: Manner
+    agent: str
+    pace: float
+    """How many times slower than captured."""
+    where: float
+    """Which part of the stream passes before the manner shows, from 0 to 1."""
+    pause_s: float
+    """Before it begins."""
+
+
+Step = tuple[float, Any]
+"""Seconds to wait, and what comes then: data, or an exception to raise."""
+
+
+def captures() -> dict[str, list[Capture]]:
+    """The streams of the demo, by dialect."""
+    found: dict[str, list[Capture]] = {}
+    folder = resources.files("streamgauge").joinpath("demo")
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".ndjson"):
+            with file.open("rb") as opened:
+                capture = read(opened)
+            found.setdefault(capture.request.dialect, []).append(capture)
+    return found
+
+
+def plays(seed: int, caller: str, known: list[Capture]) -> Iterator[Play]:
+    """What one caller plays, without end: each stream and each manner once in a round, in an order of the seed's."""
+    chance = random.Random(f"{seed} {caller}")  # noqa: S311  (no secret)
+    streams: list[Capture] = []
+    manners: list[Manner] = []
+    while True:
+        if not streams:
+            streams = chance.sample(known, len(known))
+        if not manners:
+            manners = chance.sample(_ROUND, len(_ROUND))
+        capture = streams.pop()
+        manner = manners.pop()
+        last = max((event.at for event in capture.events), default=0) / 1e9
+        stretch = min(max(_LEAST_S / last, 1.0), _STRETCH) if last else 1.0
+        yield Play(
+            capture=capture,
+            manner=manner,
+            agent=chance.choice(_AGENTS),
+            pace=stretch * chance.uniform(0.8, 1.3),
+            where=chance.uniform(0.3, 0.8),
+            pause_s=chance.uniform(0.1, 1.2),
+        )
+
+
+def steps(play: Play) -> list[Step]:
+    """The stream, as its source is to give it."""
+    found: list[Step] = []
+    before = 0
+    for event in play.capture.events:
+        found.append(((event.at - before) / 1e9 * play.pace, event.data))
+        before = event.at
+    ending = play.capture.ending
+    if ending is not None and ending.how == "error":
+        found.append((0.0, _error(ending.error or "Exception")))
+    strikes = min(max(round(len(found) * play.where), 1), max(len(found) - 1, 0))
+    if play.manner is Manner.CUT:
+        return found[:strikes]
+    if play.manner in (Manner.BROKEN, Manner.RETRIED):
+        return [*found[:strikes], (0.05, ConnectionResetError("the demo has cut this stream"))]
+    if play.manner is Manner.STALLED and found:
+        gap, data = found[strikes]
+        found[strikes] = (gap + _STALL_S, data)
+    return found
+
+
+def _error(name: str) -> Exception:
+    """An exception of a captured class: its name is all that is known of it."""
+    kind = type(name.rpartition(".")[2], (Exception,), {"__module__": "builtins"})
+    made: Exception = kind("as it was captured")
+    return made
+
+
+async def source(given: list[Step]) -> AsyncIterator[Any]:
+    """An agent's stream, async."""
+    for seconds, data in given:
+        await asyncio.sleep(seconds)
+        if isinstance(data, Exception):
+            raise data
+        yield _today(data)
+
+
+def paused_source(given: list[Step], pause: Callable[[float], object]) -> Iterator[Any]:
+    """An agent's stream, for a thread.
+
+    Args:
+        pause: sleeps for so many seconds, or raises what ends the thread.
+    """
+    for seconds, data in given:
+        pause(seconds)
+        if isinstance(data, Exception):
+            raise data
+        yield _today(data)
+
+
+def _today(data: Any) -> Any:
+    """An event's own clock is set to now: dialects time tools by it."""
+    if not isinstance(data, dict) or "timestamp" not in data:
+        return data
+    if isinstance(data["timestamp"], str):
+        return {**data, "timestamp": datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat()}
+    return {**data, "timestamp": time.time()}

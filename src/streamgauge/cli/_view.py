@@ -1,0 +1,152 @@
+"""What is shown on the terminal while streams are played, and after: tables, and one trace as a tree."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from streamgauge.cli._numbers import Row, Times, seconds
+from streamgauge.errors import MissingExtraError
+from streamgauge.wire import Outcome
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from streamgauge.cli._traces import Node
+
+__all__ = ["console", "tables", "tree"]
+
+_WIDE = 110  # from here on there is room between the columns
+_ELSEWHERE = 120  # columns, where the output is no terminal
+_STYLES = {
+    Outcome.COMPLETED: "green",
+    Outcome.FAILED: "red",
+    Outcome.TRUNCATED: "red",
+    Outcome.TIMED_OUT: "red",
+    Outcome.CANCELLED: "yellow",
+    Outcome.ABANDONED: "yellow",
+    Outcome.SHUTDOWN: "blue",
+}
+
+
+def console() -> Console:
+    """The terminal, or plain text where it is none or wants none.
+
+    Raises: MissingExtraError where rich is not installed.
+    """
+    try:
+        from rich.console import Console
+    except ImportError as error:
+        raise MissingExtraError("this command", "cli") from error
+
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704  (rich calls it where it caught the error; ours to handle, as for every command)
+
+    made = Piped(highlight=False)
+    if not made.is_terminal and not os.environ.get("COLUMNS"):
+        made = Piped(highlight=False, width=_ELSEWHERE)
+    return made
+
+
+def tables(rows: Sequence[Row], width: int, *, ended: bool = False) -> RenderableType:
+    """How streams end, and how fast they are.
+
+    Args:
+        width: the terminal's columns.
+        ended: nothing is open any more.
+    """
+    from rich.console import Group
+
+    return Group(_endings(rows, width, ended), "", _clocks(rows, width))
+
+
+def _table(width: int, *headings: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 3 if width >= _WIDE else 1, 0, 0), header_style="bold")
+    table.add_column(headings[0], no_wrap=True)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
+    return table
+
+
+def _endings(rows: Sequence[Row], width: int, ended: bool) -> RenderableType:
+    from rich.text import Text
+
+    shown = [outcome for outcome in Outcome if outcome is not Outcome.SHUTDOWN or ended]
+    table = _table(width, "dialect", "ended" if ended else "open", *(outcome.replace("_", "\n") for outcome in shown))
+    for row in rows:
+        first = row.ended if ended else row.open
+        cells = [Text(str(row.outcomes[one]), _STYLES[one]) if row.outcomes.get(one) else _nothing() for one in shown]
+        table.add_row(row.dialect, str(first) if first else _nothing(), *cells)
+    return table  # type: ignore[no-any-return]  # rich is optional, and its table is made by `_table`
+
+
+def _clocks(rows: Sequence[Row], width: int) -> RenderableType:
+    both = "\n   p50    p95"
+    table = _table(
+        width, "dialect", f"first byte{both}", f"first token{both}", f"first answer{both}", "chunks\nper s", "stalls",
+        "retries",
+    )  # fmt: skip
+    for row in rows:
+        rate = row.rate.quantile(0.5)
+        table.add_row(
+            row.dialect,
+            _both(row.first_byte),
+            _both(row.first_token),
+            _both(row.first_answer),
+            f"{rate:.0f}" if rate is not None else _nothing(),
+            str(row.stalls) if row.stalls else _nothing(),
+            str(row.retries) if row.retries else _nothing(),
+        )
+    return table  # type: ignore[no-any-return]
+
+
+def _nothing() -> Any:
+    from rich.text import Text
+
+    return Text("-", "dim")
+
+
+def _both(times: Times) -> Any:
+    median = times.quantile(0.5)
+    if median is None:
+        return _nothing()
+    return f"{seconds(median):>6} {seconds(times.quantile(0.95)):>6}"
+
+
+def tree(root: Node) -> RenderableType:
+    """A trace: names, durations, outcomes, clocks."""
+    from rich.tree import Tree
+
+    def grow(branch: Any, node: Node) -> Any:
+        for below in node.below:
+            grow(branch.add(_line(below)), below)
+        return branch
+
+    return grow(Tree(_line(root), guide_style="dim"), root)  # type: ignore[no-any-return]
+
+
+def _line(node: Node) -> RenderableType:
+    from rich.text import Text
+
+    line = Text(overflow="fold")
+    line.append(node.span.name, "bold")
+    line.append(f"  {seconds(node.duration_s)}")
+    outcome = node.outcome
+    if outcome is not None:
+        line.append(f"  {outcome.replace('_', ' ')}", _STYLES[outcome])
+    if node.remarks:
+        line.append("  " + " · ".join(node.remarks) if _draws("·") else "  " + "; ".join(node.remarks), "dim")
+    return line
+
+
+def _draws(character: str) -> bool:
+    try:
+        character.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
