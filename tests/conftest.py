@@ -50,5 +50,7 @@ def _nothing_logged(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFix
         yield
     if request.node.get_closest_marker("logs") is None:
         records = [record for when in ("setup", "call") for record in caplog.get_records(when)]
-        ours = [r for r in records if r.levelno >= logging.WARNING and r.name.startswith(("streamgauge", "opentelemetry"))]
+        ours = [
+            r for r in records if r.levelno >= logging.WARNING and r.name.startswith(("streamgauge", "opentelemetry"))
+        ]
         assert [f"{r.name}: {r.getMessage()}" for r in ours] == []

@@ -165,6 +165,12 @@ ROWS: dict[str, tuple[list[Any], list[str]]] = {
             "@2 note tool:t1 exit 1", "@2 -tool:t1 failed tool_error",
         ],
     ),
+    "tool_execution: without output": (
+        [says(call()), ran(output=None)],
+        [
+            "@1 +chat: chat <", "@1 tool_call chat: {}", "@1 +tool:t1 execute_tool Bash <", "@1 -chat:", "@2 -tool:t1",
+        ],
+    ),
     "tool_execution: of an unknown tool": ([ran("t9")], []),
     "tool_execution: in no turn": ([*TURN, ran()], TOLD_TURN),
     "turn_complete": (

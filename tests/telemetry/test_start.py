@@ -23,7 +23,7 @@ from streamgauge._version import __version__
 from streamgauge.aggregates import Aggregates
 from streamgauge.errors import MissingExtraError, SettingsError
 from streamgauge.settings import Settings
-from streamgauge.telemetry import Telemetry, exporters, start
+from streamgauge.telemetry import Telemetry, bounded, exporters, start
 from streamgauge.telemetry.bounded import Call, within
 from telemetry.parts import COMMON, Receiver, attributes
 
@@ -398,23 +398,36 @@ def test_a_program_ends_in_time_whatever_hangs(receiver: Receiver, monkeypatch: 
     assert "not everything was exported in the 0.5 s" in run.stderr
 
 
-def test_a_forked_child_does_not_shut_its_parent_down(begin: Starter, receiver: Receiver) -> None:
+def test_a_forked_child_ends_for_itself(begin: Starter, receiver: Receiver) -> None:
     more = """
-import os, signal
+import os
+tracer = telemetry.tracer_provider.get_tracer("x")
+telemetry.flush(20)
 if os.fork() == 0:
+    tracer.start_span("the child's").end()
+    aggregates.record([(semconv.TAP_ERRORS, ("x",), 10, None)])
     sys.exit()  # runs what is registered for the end
 os.wait()
-telemetry.tracer_provider.get_tracer("x").start_span("after the child").end()
+tracer.start_span("after the child").end()
 """
     subprocess.run([sys.executable, "-c", PROGRAM.format(more=more)], timeout=30, check=True)
     names = [
-        each.name
+        (each.name, attributes(resource.resource)["service.instance.id"])
         for request in list(receiver.traces.queue)
         for resource in request.resource_spans
         for scope in resource.scope_spans
         for each in scope.spans
     ]
-    assert sorted(names) == ["after the child", "last"]
+    assert [name for name, _ in names] == ["last", "the child's", "after the child"]
+    parent, child, after = (instance for _, instance in names)
+    assert parent == after != child
+    counted = [
+        (attributes(resource.resource)["service.instance.id"], point.as_int)
+        for request in list(receiver.metrics.queue)
+        for resource in request.resource_metrics
+        for point in resource.scope_metrics[0].metrics[0].sum.data_points
+    ]
+    assert counted == [(parent, 1), (child, 10), (parent, 1)]
 
 
 # Bounded calls ------------------------------------------------------------------------------------------------
@@ -433,10 +446,26 @@ def test_within_takes_what_is_raised(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == 1
 
 
-def test_a_call_without_threads_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_more(self: threading.Thread) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
+def no_more(self: threading.Thread) -> None:
+    raise RuntimeError("can't create new thread at interpreter shutdown")
 
+
+def test_calls_are_bounded_also_where_no_thread_starts_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "NO_THREADS_AT_EXIT", True)
+    monkeypatch.setattr(bounded, "_spares", [])
+    bounded.prepare()
+    gate = threading.Event()
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    assert not within(0.01, gate.wait)
+    assert within(20, lambda: True)  # one of them is still there
+    assert not within(0.01, gate.wait)
+    assert not within(0.01, lambda: True)
+    gate.set()
+    assert within(20, lambda: True)
+
+
+def test_a_call_without_any_thread_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "_spares", [])
     monkeypatch.setattr(threading.Thread, "start", no_more)
     call = Call(threading.get_ident)
     assert call.over

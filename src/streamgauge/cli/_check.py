@@ -68,24 +68,25 @@ def _pair(text: str) -> tuple[str, str]:
 
 def run(options: argparse.Namespace) -> int:
     flags = dict(options.flags)
-    settings, findings = Settings(), []
+    settings, broken = Settings(), None
     try:
         settings = load(flags)
     except SettingsError as error:
-        # A flag is of this command line; a bad variable or file is what a check is there to find.
         if error.name in flags:
             raise UsageError(f"--set {error}") from error
-        findings.append(Finding(_PROBLEM, "settings", f"{error}. All below is checked with the defaults"))
-    print(columns(("SETTING", "VALUE", "FROM"), _sources(settings, {} if findings else flags, bool(findings))))
+        broken = error  # a variable or a file: that is what a check is there to find
+    print(columns(("SETTING", "VALUE", "FROM"), _sources(settings, flags, broken is not None)))
     print()
-    for finding in [*findings, *_checked(settings, flags)]:
-        if finding.state == _PROBLEM:
-            findings.append(finding)
+    problems = 0
+    for finding in _checked(settings, flags, broken):
+        problems += finding.state == _PROBLEM
         _show(finding)
-    problems = len([finding for finding in findings if finding.state == _PROBLEM])
     print()
-    print(paint(f"{problems} problem{'s' if problems > 1 else ''}", "red") if problems else paint("All is well.", "green"))
-    return 1 if problems else 0
+    if not problems:
+        print(paint("All is well.", "green"))
+        return 0
+    print(paint(f"{problems} problem{'s' if problems > 1 else ''}.", "red"))
+    return 1
 
 
 def _show(finding: Finding) -> None:
@@ -95,12 +96,12 @@ def _show(finding: Finding) -> None:
 
 
 def _sources(settings: Settings, flags: Mapping[str, str], broken: bool) -> Iterator[tuple[str, str, str]]:
-    """Each setting's name, value and where that comes from."""
+    """Each setting's name, value and where that comes from; all are defaults where they are `broken`."""
     file = Path(os.environ.get("STREAMGAUGE_CONFIG") or FILE)
     in_file = set(tomllib.loads(file.read_text("utf-8"))) if file.is_file() and not broken else set()
     for setting in fields(settings):
         variable = setting.metadata["variable"]
-        if setting.name in flags:
+        if setting.name in flags and not broken:
             source = "--set"
         elif os.environ.get(variable, "").strip() and not broken:
             source = variable
@@ -112,7 +113,9 @@ def _sources(settings: Settings, flags: Mapping[str, str], broken: bool) -> Iter
         yield setting.name, str(value).lower() if isinstance(value, bool) else str(value), source
 
 
-def _checked(settings: Settings, flags: Mapping[str, str]) -> Iterator[Finding]:
+def _checked(settings: Settings, flags: Mapping[str, str], broken: SettingsError | None) -> Iterator[Finding]:
+    if broken is not None:
+        yield Finding(_PROBLEM, "settings", f"{broken}. All else is checked with the defaults")
     yield Finding(_OK, "streamgauge", f"{__version__}, Python {platform.python_version()}")
     yield Finding(_OK, "opentelemetry", f"API {_version('opentelemetry-api')}, SDK {_version('opentelemetry-sdk')}")
     yield from _extras()
@@ -255,7 +258,9 @@ def _self_test(settings: Settings, flags: Mapping[str, str]) -> Finding:
     sampler = os.environ.get("OTEL_TRACES_SAMPLER", "")
     if completed != 1 or chunks != 3 or (spans != 1 and not sampler):
         return Finding(
-            _PROBLEM, "self-test", f"a stream of 3 chunks came to {completed:g} streams, {chunks:g} chunks and {spans} spans"
+            _PROBLEM,
+            "self-test",
+            f"a stream of 3 chunks came to {completed:g} streams, {chunks:g} chunks and {spans} spans",
         )
     unsampled = "" if spans else f" (not sampled: OTEL_TRACES_SAMPLER={sampler})"
     return Finding(_OK, "self-test", f"a stream of 3 chunks came to 1 stream, 3 chunks and {spans} span{unsampled}")

@@ -5,23 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamgauge.capture import Capture
-    from streamgauge.cli._streams import Play
-    from streamgauge.pipeline import Pipeline
+    from streamgauge.cli._callers import Callers
 
 __all__ = ["add"]
-
-_CALLERS = 3  # of each dialect, at one time
-_IN_THREADS = "shipit-agent"  # its streams are sync, as most callers of it have them
-_DEADLINE_S = 0.8  # of a stream that is to time out
 
 _NEXT = """\
 [bold]what to try next[/bold]
@@ -71,8 +62,10 @@ def _duration(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
+    # Here, and not above: the SDK and rich take a quarter of a second, which `--help` need not wait for.
     from streamgauge import pipeline as pipelines
     from streamgauge.cli import _view
+    from streamgauge.cli._callers import Callers
     from streamgauge.cli._exports import start
     from streamgauge.cli._numbers import rows
     from streamgauge.cli._streams import STALL_AFTER_S, captures
@@ -82,44 +75,44 @@ def run(options: argparse.Namespace) -> int:
     pipeline = start(page=True, stall_after_s=STALL_AFTER_S)
     url = _url(*pipeline.telemetry.metrics_address)
     traces = Traces.of(pipeline)
-    demo = Demo(pipeline, captures(), options.seed)
+    callers = Callers(pipeline, captures(), options.seed)
     began = time.monotonic()
 
     def title() -> str:
-        return f"[bold]streamgauge demo[/bold]  {time.monotonic() - began:.0f} of {options.duration:g} s  {url}  [dim]Ctrl-C ends[/dim]"
+        now = f"{time.monotonic() - began:.0f} of {options.duration:g} s"
+        return f"[bold]streamgauge demo[/bold]  {now}  {url}  [dim]Ctrl-C ends it[/dim]"
 
     if not console.is_terminal:
-        print(f"/metrics: {url}", flush=True)
-    shown = _view.live(console, pipeline, title) if console.is_terminal else nullcontext()
-    with shown:
-        stopped = asyncio.run(demo.play(options.duration))
+        print(f"streamgauge demo: {options.duration:g} s, {url}", flush=True)
+    with _view.live(console, pipeline, title) if console.is_terminal else nullcontext():
+        stopped = asyncio.run(_play(callers, options.duration))
     console.print(f"[bold]streamgauge demo[/bold]  {time.monotonic() - began:.0f} s, seed {options.seed}\n")
-    console.print(_view.tables(rows(pipeline), console.width, ended=True))
-    root = traces.most_telling()
-    if root is not None:
-        console.print("\n[bold]one trace[/bold]")
-        console.print(_view.tree(root))
-    console.print()
+    _view.summary(console, rows(pipeline), traces.most_telling())
     console.print(_NEXT.format(url=url))
     pipelines.shutdown()
     return 128 + stopped if stopped else 0
 
 
+async def _play(callers: Callers, seconds: float) -> int:
+    """Returns the number of what ended it early: Ctrl-C, or SIGTERM. The summary is shown all the same; a second one is as ever."""
+    loop = asyncio.get_running_loop()
+    until = asyncio.Event()
+    stopped = 0
+
+    def stop(number: int) -> None:
+        nonlocal stopped
+        stopped = number
+        until.set()
+        for other in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(other)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    await callers.play(until, seconds)
+    return stopped
+
+
 def _url(host: str, port: int) -> str:
-    if host in ("0.0.0.0", "::"):  # noqa: S104  (asked for by the user; it is reached by this name)
+    if host in ("0.0.0.0", "::"):  # noqa: S104  (asked for by the user; from here it is reached by this name)
         host = "localhost"
     return f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
-
-
-class _Over(SystemExit):
-    """Ends a thread's stream as the end of the program does."""
-
-
-class Demo:
-    """All callers, and how they stop."""
-
-    def __init__(self, pipeline: Pipeline, captures: dict[str, list[Capture]], seed: int) -> None:
-        self._pipeline = pipeline
-        self._captures = captures
-        self._seed = seed
-        self._over = threading.Event()

@@ -6,7 +6,6 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,38 +60,30 @@ def run(options: argparse.Namespace) -> int:
     from streamgauge import pipeline as pipelines
     from streamgauge.cli import _view
     from streamgauge.cli._numbers import blind, rows
-    from streamgauge.cli._playing import Exports, live
+    from streamgauge.cli._exports import start
     from streamgauge.cli._traces import Traces
     from streamgauge.replay import replay
 
     console = _view.console()
     captures = [_read(file, options.dialect) for file in options.files]
-    pipeline = pipelines.setup(**Exports.from_environment().flags(page=False))
+    pipeline = start(page=False)
     traces = Traces.of(pipeline)
+    what = f"{len(captures)} capture{'s' if len(captures) > 1 else ''}"
+    watched = options.speed and console.is_terminal
     began = time.monotonic()
-    shown = live(console, pipeline, lambda: f"replaying {len(captures)} {_captures(len(captures))}")
     try:
-        with shown if options.speed and console.is_terminal else nullcontext():
+        with _view.live(console, pipeline, lambda: f"replaying {what}") if watched else nullcontext():
             for capture in captures:
                 replay(capture, pipeline, speed=options.speed)
     finally:
-        took = time.monotonic() - began
         events = sum(len(capture.events) for capture in captures)
-        console.print(f"{len(captures)} {_captures(len(captures))}, {events} events, played in {took:.2f} s\n")
-        console.print(_view.tables(rows(pipeline), console.width, ended=True))
-        root = traces.most_telling()
-        if root is not None:
-            console.print("\n[bold]one trace[/bold]")
-            console.print(_view.tree(root))
+        console.print(f"{what}, {events} events, played in {time.monotonic() - began:.2f} s\n")
+        _view.summary(console, rows(pipeline), traces.most_telling())
         pipelines.shutdown()
     if unread := blind(pipeline):
         print(f"streamgauge: {unread} of the streams could not be decoded to the end; see above", file=sys.stderr)
         return 1
     return 0
-
-
-def _captures(number: int) -> str:
-    return "capture" if number == 1 else "captures"
 
 
 def _read(file: str, dialect: str | None) -> Capture:
@@ -107,15 +98,11 @@ def _read(file: str, dialect: str | None) -> Capture:
     except OSError as error:
         raise UsageError(f"{file}: {(error.strerror or str(error)).lower()}; give a capture file") from error
     except CaptureError as error:
-        hint = f": --dialect {_names()}" if "give one" in str(error) else ""
-        raise CaptureError(f"{error}{hint}") from error
+        if str(error).endswith("give one"):
+            raise CaptureError(f"{error}, of {', '.join(dialects.names())}: --dialect NAME") from error
+        raise
     if dialect is not None:
         capture = replace(capture, request=replace(capture.request, dialect=dialect))
     if capture.request.dialect not in dialects.names():
         raise CaptureError(f"{file}: {UnknownDialectError(capture.request.dialect, dialects.names())}")
     return capture
-
-
-def _names() -> str:
-    names: Sequence[str] = dialects.names()
-    return f"one of {', '.join(names)}"

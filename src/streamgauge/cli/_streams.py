@@ -17,13 +17,25 @@ from typing import Any
 
 from streamgauge.capture import Capture, read
 
-__all__ = ["Manner", "Play", "Step", "captures", "paused_source", "plays", "source", "steps"]
+__all__ = [
+    "STALL_AFTER_S",
+    "Manner",
+    "Play",
+    "Scripted",
+    "Step",
+    "captures",
+    "paused_source",
+    "plays",
+    "source",
+    "steps",
+]
 
 _AGENTS = ("billing", "research", "support")
 _LEAST_S = 1.2  # recordings of scripted models are over in a tenth of a second; no real stream is
 _STRETCH = 8.0  # at most: a captured gap of 100 ms must not become a stall
-_STALL_S = 1.7
 STALL_AFTER_S = 1.0
+"""The demo's limit: who watches for 20 seconds should see some."""
+_STALL_S = 1.7
 
 
 class Manner(StrEnum):
@@ -117,17 +129,21 @@ def steps(play: Play) -> list[Step]:
     if play.manner is Manner.CUT:
         return found[:strikes]
     if play.manner in (Manner.BROKEN, Manner.RETRIED):
-        return [*found[:strikes], (0.05, ConnectionResetError("the demo has cut this stream"))]
+        return [*found[:strikes], (0.05, _error("ConnectionResetError"))]
     if play.manner is Manner.STALLED and found:
         gap, data = found[strikes]
         found[strikes] = (gap + _STALL_S, data)
     return found
 
 
-def _error(name: str) -> Exception:
-    """An exception of a captured class: its name is all that is known of it."""
-    kind = type(name.rpartition(".")[2], (Exception,), {"__module__": "builtins"})
-    made: Exception = kind("as it was captured")
+class Scripted(Exception):
+    """What a source raises because it is to: no fault of the demo."""
+
+
+def _error(name: str) -> Scripted:
+    """One that says that it is of another class: of a captured one, the name is all that is known."""
+    kind = type(name.rpartition(".")[2], (Scripted,), {"__module__": "builtins"})
+    made: Scripted = kind("scripted")
     return made
 
 
@@ -135,7 +151,7 @@ async def source(given: list[Step]) -> AsyncIterator[Any]:
     """An agent's stream, async."""
     for seconds, data in given:
         await asyncio.sleep(seconds)
-        if isinstance(data, Exception):
+        if isinstance(data, Scripted):
             raise data
         yield _today(data)
 
@@ -148,7 +164,7 @@ def paused_source(given: list[Step], pause: Callable[[float], object]) -> Iterat
     """
     for seconds, data in given:
         pause(seconds)
-        if isinstance(data, Exception):
+        if isinstance(data, Scripted):
             raise data
         yield _today(data)
 

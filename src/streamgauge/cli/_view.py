@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from streamgauge.cli._numbers import Row, Times, seconds
+from streamgauge.cli._numbers import Row, Times, rows, seconds
 from streamgauge.errors import MissingExtraError
+from streamgauge.pipeline import Pipeline
 from streamgauge.wire import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live
 
     from streamgauge.cli._traces import Node
 
-__all__ = ["console", "tables", "tree"]
+__all__ = ["console", "live", "summary"]
 
+_PER_SECOND = 4
 _WIDE = 110  # from here on there is room between the columns
 _ELSEWHERE = 120  # columns, where the output is no terminal
 _STYLES = {
@@ -51,7 +54,27 @@ def console() -> Console:
     return made
 
 
-def tables(rows: Sequence[Row], width: int, *, ended: bool = False) -> RenderableType:
+def live(console: Console, pipeline: Pipeline, title: Callable[[], str]) -> Live:
+    """The tables as they stand, again and again, until it is left; then it is gone."""
+    from rich.console import Group
+    from rich.live import Live
+
+    def draw() -> RenderableType:
+        return Group(title(), "", tables(rows(pipeline), console.width))
+
+    return Live(console=console, get_renderable=draw, refresh_per_second=_PER_SECOND, transient=True)
+
+
+def summary(console: Console, found: Sequence[Row], trace: Node | None) -> None:
+    """What it all came to, and one of the traces."""
+    console.print(tables(found, console.width, ended=True))
+    if trace is not None:
+        console.print("\n[bold]one trace[/bold]")
+        console.print(_tree(trace))
+    console.print()
+
+
+def tables(found: Sequence[Row], width: int, *, ended: bool = False) -> RenderableType:
     """How streams end, and how fast they are.
 
     Args:
@@ -60,7 +83,7 @@ def tables(rows: Sequence[Row], width: int, *, ended: bool = False) -> Renderabl
     """
     from rich.console import Group
 
-    return Group(_endings(rows, width, ended), "", _clocks(rows, width))
+    return Group(_endings(found, width, ended), "", _clocks(found, width))
 
 
 def _table(width: int, *headings: str) -> Any:
@@ -73,25 +96,25 @@ def _table(width: int, *headings: str) -> Any:
     return table
 
 
-def _endings(rows: Sequence[Row], width: int, ended: bool) -> RenderableType:
+def _endings(found: Sequence[Row], width: int, ended: bool) -> RenderableType:
     from rich.text import Text
 
     shown = [outcome for outcome in Outcome if outcome is not Outcome.SHUTDOWN or ended]
     table = _table(width, "dialect", "ended" if ended else "open", *(outcome.replace("_", "\n") for outcome in shown))
-    for row in rows:
+    for row in found:
         first = row.ended if ended else row.open
         cells = [Text(str(row.outcomes[one]), _STYLES[one]) if row.outcomes.get(one) else _nothing() for one in shown]
         table.add_row(row.dialect, str(first) if first else _nothing(), *cells)
     return table  # type: ignore[no-any-return]  # rich is optional, and its table is made by `_table`
 
 
-def _clocks(rows: Sequence[Row], width: int) -> RenderableType:
+def _clocks(found: Sequence[Row], width: int) -> RenderableType:
     both = "\n   p50    p95"
     table = _table(
         width, "dialect", f"first byte{both}", f"first token{both}", f"first answer{both}", "chunks\nper s", "stalls",
         "retries",
     )  # fmt: skip
-    for row in rows:
+    for row in found:
         rate = row.rate.quantile(0.5)
         table.add_row(
             row.dialect,
@@ -118,7 +141,7 @@ def _both(times: Times) -> Any:
     return f"{seconds(median):>6} {seconds(times.quantile(0.95)):>6}"
 
 
-def tree(root: Node) -> RenderableType:
+def _tree(root: Node) -> RenderableType:
     """A trace: names, durations, outcomes, clocks."""
     from rich.tree import Tree
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ __all__ = ["original", "twin"]
 T = TypeVar("T")
 
 
-def twin(obj: T, methods: Mapping[str, Callable[..., Any] | property]) -> T:
+def twin(obj: T, methods: Mapping[str, Callable[..., Any] | property], *, again: Callable[[T], T] | None = None) -> T:
     """An object that stands for `obj`, which stays untouched.
 
     It is an instance of a subclass made here, so `isinstance` holds, and what the object's own code calls on `self`
@@ -20,9 +21,12 @@ def twin(obj: T, methods: Mapping[str, Callable[..., Any] | property]) -> T:
 
     Args:
         methods: by name, what the twin has of its own (functions, properties, class and static methods).
+        again: makes the twin of a copy of `obj`, or of a new object of its type; needed where `methods` know `obj`.
     Raises: TypeError where the type cannot be subclassed.
     """
     kind = type(obj)
+    if again is None:
+        again = functools.partial(twin, methods=methods)
     body: dict[str, Any] = {
         "__slots__": ("_twin_of",),
         "__module__": kind.__module__,
@@ -36,10 +40,10 @@ def twin(obj: T, methods: Mapping[str, Callable[..., Any] | property]) -> T:
     def new(cls: type, *args: Any, **kwargs: Any) -> Any:
         # What calls the type of a twin (`dataclasses.replace`, a `clone` method) gets a twin of a new object. It is no
         # instance of `cls`'s own making, so its `__init__` has run once, not twice.
-        return twin(kind(*args, **kwargs), methods)
+        return again(kind(*args, **kwargs))
 
     def copied(self: Any) -> Any:
-        return twin(copy.copy(obj), methods)
+        return again(copy.copy(obj))
 
     def reduced(self: Any, protocol: Any) -> Any:
         return obj.__reduce_ex__(protocol)  # pickled, it is the object itself: it is watched where `wrap` is called

@@ -51,15 +51,19 @@ def wrap(obj: Any, gauge: Gauge) -> Any | None:
     known = {kind.__name__ for kind in type(obj).__mro__ if kind.__module__.partition(".")[0] == "shipit_agent"}
     if "Agent" in known:
         return _agent(obj, gauge)
+
+    def again(made: Any) -> Any:
+        return wrap(made, gauge) or made
+
     if "AgentChatSession" in known:
         if original(obj.agent) is not obj.agent:
             return obj  # it streams from its agent's clones, which are watched
-        return twin(obj, {"stream": _watched(obj, "stream", gauge, _of_session)})
+        return twin(obj, {"stream": _watched(obj, "stream", gauge, _of_session)}, again=again)
     if known & _DRIVERS:
         methods = {"stream": _watched(obj, "stream", gauge, _of_driver)}
         if "DeepAgent" in known:
             methods["chat"] = _giving_sessions(obj, "chat", gauge)
-        return twin(obj, methods)
+        return twin(obj, methods, again=again)
     return None
 
 
@@ -88,6 +92,7 @@ def _agent(obj: Any, gauge: Gauge) -> Any:
             "as_tool": functools.wraps(kind.as_tool)(as_tool),
             "cancel": functools.wraps(kind.cancel)(cancel),
         },
+        again=lambda made: wrap(made, gauge) or made,
     )
 
 

@@ -20,7 +20,7 @@ from opentelemetry.trace import TracerProvider
 
 from streamgauge import semconv
 from streamgauge._version import __version__
-from streamgauge.telemetry.bounded import within
+from streamgauge.telemetry.bounded import prepare, within
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -55,7 +55,6 @@ class Telemetry:
         self._exports: Sequence[PeriodicExport] = ()
         self._server: Server | None = None
         self._page: Page | None = None
-        self._pid = os.getpid()
         self._over = False
 
     def render(self, accept: str | None = None) -> tuple[bytes, str] | None:
@@ -84,7 +83,7 @@ class Telemetry:
         if self._over:
             return
         self._over = True
-        atexit.unregister(self._at_exit)
+        atexit.unregister(self.shutdown)
         until = time.monotonic() + timeout_s
         done = True
         if self._own:
@@ -106,10 +105,6 @@ class Telemetry:
     def _settle(self) -> None:
         for batch in self._batches:
             batch.settle()
-
-    def _at_exit(self, timeout_s: float) -> None:
-        if self._pid == os.getpid():
-            self.shutdown(timeout_s)
 
 
 def start(settings: Settings, aggregates: Aggregates, count_dropped: CountDropped) -> Telemetry:
@@ -184,7 +179,8 @@ def start(settings: Settings, aggregates: Aggregates, count_dropped: CountDroppe
         )
     elif telemetry._own:
         trace.set_tracer_provider(telemetry.tracer_provider)
-    atexit.register(telemetry._at_exit, settings.shutdown_timeout_s)
+    prepare()
+    atexit.register(telemetry.shutdown, settings.shutdown_timeout_s)
     return telemetry
 
 
