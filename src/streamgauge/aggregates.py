@@ -7,14 +7,17 @@ counters only grow from one `collect` to the next, whatever ends in between.
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple, Protocol, TypeAlias
 
 from streamgauge import semconv
 from streamgauge.semconv import COMMON_LABELS, HISTOGRAM, Metric
+
+log = logging.getLogger("streamgauge")
 
 __all__ = ["OTHER", "Aggregates", "Distribution", "Exemplar", "Family", "Labels", "Point", "Watched"]
 
@@ -104,6 +107,7 @@ class Aggregates:
         self._capped: dict[tuple[Labels, Labels], Labels] = {}
         self._series: dict[Metric, dict[Labels, float | Distribution]] = {metric: {} for metric in self.metrics}
         self._watched: set[Watched] = set()
+        self._gauged: dict[Labels, object] = {}
 
     # Recording ------------------------------------------------------------------------------------------------
 
@@ -179,6 +183,7 @@ class Aggregates:
         """Begin anew in a forked child: what was counted and is open belongs to the parent."""
         self.lock = Lock()
         self._watched = set()
+        self._gauged = {}
         for series in self._series.values():
             series.clear()
 
@@ -204,22 +209,22 @@ class Aggregates:
         view._series = merged
         gauges: dict[Labels, list[float]] = {}
         for stream, partials in watched:
-            for partial in partials:
-                view.record_locked(stream.points(partial))
-            gauge = gauges.setdefault(stream.common(), [0, 0, 0.0])
-            gauge[0] += 1
-            gauge[1] += stream.silent(now)
-            gauge[2] = max(gauge[2], (now - stream.opened_ns()) / 1e9)
-        for labels in self._gauge_labels(gauges):
+            try:
+                for partial in partials:
+                    view.record_locked(stream.points(partial))
+                gauge = gauges.setdefault(stream.common(), [0, 0, 0.0])
+                gauge[0] += 1
+                gauge[1] += stream.silent(now)
+                gauge[2] = max(gauge[2], (now - stream.opened_ns()) / 1e9)
+            except Exception:  # one that cannot be read is seen when it ends; the others are seen now
+                log.debug("An open stream could not be read.", exc_info=True)
+        with self.lock:
+            # A gauge that was seen once goes on as 0: a vanished series reads as "no data", not as "no streams".
+            self._gauged.update(gauges)
+            gauged = list(self._gauged)
+        for labels in gauged:
             active, silent, oldest = gauges.get(labels, (0, 0, 0.0))
             merged.setdefault(semconv.ACTIVE, {})[labels] = active
             merged.setdefault(semconv.SILENT, {})[labels] = silent
             merged.setdefault(semconv.OLDEST, {})[labels] = oldest
         return [Family(metric, merged.get(metric, {})) for metric in self.metrics]
-
-    def _gauge_labels(self, gauges: Mapping[Labels, object]) -> Iterator[Labels]:
-        # A gauge that was seen once goes on as 0: a vanished series reads as "no data", not as "no streams".
-        seen = self._series.setdefault(semconv.ACTIVE, {})
-        for labels in gauges:
-            seen[labels] = 0
-        return iter(list(seen))

@@ -21,6 +21,7 @@ from streamgauge.observers import Observer, Observers
 from streamgauge.recorder import Content, Recorder
 from streamgauge.settings import Settings, load
 from streamgauge.tap import Tap
+from streamgauge.transports._dropped import settle
 from streamgauge.wire import Outcome, Request
 
 __all__ = ["Pipeline", "current_pipeline", "observe", "setup", "shutdown", "use"]
@@ -106,7 +107,9 @@ class Pipeline:
             request = request.updated(provider_name=kind.provider_name)
         decoder = kind()
         decoder.anchor = anchor
-        stream = self.recorder.stream(request, anchor=anchor, granularity=str(kind.granularity))
+        stream = self.recorder.stream(
+            request, anchor=anchor, granularity=str(kind.granularity), inward=not kind.only_waits_between_chunks
+        )
         tap = Tap(
             stream.request,
             decoder,
@@ -215,6 +218,10 @@ def setup(
     from streamgauge import telemetry
 
     settings = load(flags)
+    atexit.register(shutdown)
+    old = use(None)
+    if old is not None:
+        _shut(old)  # its port is wanted again
     made = Pipeline(settings, redact=redact, redact_capture=redact_capture, own_metrics=True)
     made.telemetry = telemetry.start(
         settings,
@@ -222,10 +229,7 @@ def setup(
         lambda kind, reason, count: made.recorder.count(semconv.EXPORT_DROPPED, kind, reason, amount=count),
     )
     made.trace_with(made.telemetry.tracer_provider)
-    atexit.register(shutdown)
-    old = use(made)
-    if old is not None:
-        _shut(old)
+    use(made)
     return made
 
 
@@ -237,6 +241,7 @@ def shutdown() -> None:
 
 
 def _shut(old: Pipeline) -> None:
+    settle()
     old.close_streams()
     old.observers.stop(min(1.0, old.settings.shutdown_timeout_s))
     if old.telemetry is not None:

@@ -1,10 +1,11 @@
 """Replay: a captured stream's timed events, once more through a pipeline.
 
-The way is that of a live stream: `Pipeline.open`, then the tap's `feed`, `aside_at` and `end_at`, so that the same capture gives the
-same spans with the same times, and the same metrics, as often as it is played. Only this layer sleeps, and only where a speed is
-given.
+The way is that of a live stream: `Pipeline.open`, then the tap's `feed`, `aside_at` and `end_at`, so that the same
+capture gives the same spans with the same times, and the same metrics, as often as it is played. Only this layer
+sleeps, and only where a speed is given.
 
-What a capture does not hold, replay cannot give back: an exception's message, and what was current when the stream was opened.
+What a capture does not hold, replay cannot give back: an exception's message, and what was current when the stream was
+opened.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, cast
 
 from streamgauge import dialects, framing
 from streamgauge.capture import Capture, Ending
-from streamgauge.errors import CaptureError, UnknownDialectError
+from streamgauge.errors import CaptureError, FramingError, UnknownDialectError
 from streamgauge.pipeline import Pipeline
 from streamgauge.signals import Signals
 from streamgauge.tap import Tap
@@ -23,6 +24,7 @@ from streamgauge.wire import Aside, Outcome
 
 __all__ = ["replay"]
 
+_clock = time.monotonic_ns
 _HOWS = {
     "closed": Outcome.ABANDONED,
     "dropped": Outcome.ABANDONED,
@@ -43,21 +45,22 @@ def replay(
 ) -> None:
     """Play one stream, from its opening to its end.
 
-    The spans have the capture's own times. Where it does not know the wall clock, the events' own timestamps tell it; where there are
-    none, the stream begins now. A capture without an ending is of a program that ended before its stream did: `shutdown`.
+    The spans have the capture's own times. Where it does not know the wall clock, the events' own timestamps tell it;
+    where there are none, the stream begins now. A capture without an ending is of a program that ended before its
+    stream did: `shutdown`.
 
     Args:
         speed: 1 is as fast as it was, 10 ten times as fast; None waits for nothing.
         sleep: given seconds; what is between two events.
-    Raises: UnknownDialectError, CaptureError for a framing that there is none of. What `sleep` raises ends the stream as it would
-        end a live one.
+    Raises: UnknownDialectError; CaptureError for a framing that is not known. What `sleep` raises ends the stream as it
+        would end a live one.
     """
     kind = dialects.find(capture.request.dialect)
     if kind is None:
         raise UnknownDialectError(capture.request.dialect, dialects.names())
     framed = _framing(capture)
     # The capture's 0 is now: the gauges, which are read on today's clock, then show the stream's true age.
-    zero = time.monotonic_ns()
+    zero = _clock()
     epoch = capture.epoch_ns or _epoch_of_events(capture, kind) or time.time_ns()
     tap = pipeline.open(capture.request, at=zero, anchor=epoch - zero)
     if framed is not None:
@@ -85,15 +88,15 @@ def replay(
     at = zero + ending.at
     outcome = _outcome(ending)
     if outcome is None:
-        if framed is not None and (rest := framed.finish()):
-            tap.feed(rest, at, at)
+        if framed is not None and (rest := _rest(tap, framed)):
+            tap.feed(list(rest), at, at)
         tap.end_at(at)
     else:
         tap.end_at(at, outcome=outcome, error_type=ending.error or "")
 
 
 def _outcome(ending: Ending) -> Outcome | None:
-    """What an ending on record says; None where the source was just exhausted: then the dialect and the tap judge, as live."""
+    """What an ending on record says; None where the source was exhausted: then dialect and tap judge, as live."""
     if ending.how == "exhausted":
         return None
     if ending.outcome:
@@ -112,7 +115,7 @@ def _outcome(ending: Ending) -> Outcome | None:
 
 
 def _wait(until: float, sleep: Callable[[float], object]) -> None:
-    seconds = (until - time.monotonic_ns()) / 1e9
+    seconds = (until - _clock()) / 1e9
     if seconds > 0:
         sleep(seconds)
 
@@ -138,9 +141,17 @@ def _frame(tap: Tap, framed: framing.Framing) -> None:
     tap.read = read_framed
 
 
+def _rest(tap: Tap, framed: framing.Framing) -> Sequence[Any]:
+    try:
+        return framed.finish()
+    except FramingError as error:
+        tap.unread(error)
+        return ()
+
+
 def _epoch_of_events(capture: Capture, kind: type[dialects.Dialect]) -> int:
-    """The wall clock at 0, by the timestamps that the dialect finds in the events: the earliest for which none of them is after its
-    own arrival. 0 where there are none."""
+    """The wall clock at 0, by the timestamps that the dialect finds in the events: the earliest for which none of them
+    is after its own arrival. 0 where there are none."""
     told: list[int] = []
 
     class Listening(kind):  # type: ignore[misc, valid-type]  # a class that is only known now

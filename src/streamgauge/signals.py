@@ -100,6 +100,16 @@ class Usage:
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
+    def counts(self) -> tuple[int | None, ...]:
+        """In the order of `semconv.TOKEN_TYPES`."""
+        return (
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.reasoning_tokens,
+        )
+
 
 @dataclass(slots=True)
 class Noted:

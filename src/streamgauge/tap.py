@@ -6,8 +6,8 @@ metric, and the stream goes on.
 
 from __future__ import annotations
 
+import sys
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -44,6 +44,8 @@ class Sink(Protocol):
     """When the last event came."""
     context: Any
     """What is to be current while the source is being read."""
+    inward: bool
+    """Whether it is to be."""
     tap: Any
 
     @property
@@ -73,7 +75,8 @@ def error_type_of(error: BaseException) -> str:
 
 def classify(error: BaseException) -> Outcome:
     """How a stream ended that ended by `error`."""
-    if isinstance(error, CancelledError):
+    asyncio = sys.modules.get("asyncio")  # importing it costs 25 ms, and who cancels has done so
+    if asyncio is not None and isinstance(error, asyncio.CancelledError):
         return Outcome.CANCELLED
     if isinstance(error, GeneratorExit):
         return Outcome.ABANDONED

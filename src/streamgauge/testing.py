@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from streamgauge import pipeline as pipelines
 from streamgauge.aggregates import Distribution, Family
 from streamgauge.settings import load
+from streamgauge.transports._dropped import settle
 
 __all__ = ["Seen", "recording"]
 
@@ -34,6 +35,7 @@ class Seen:
     @property
     def spans(self) -> list[dict[str, Any]]:
         """The ended spans, in the order of their ends."""
+        settle()
         spans = self._exporter.get_finished_spans()
         names = {span.context.span_id: span.name for span in spans if span.context is not None}
         return [_as_dict(span, names) for span in spans]
@@ -57,6 +59,7 @@ class Seen:
     @property
     def families(self) -> dict[str, Family]:
         """All metrics by name."""
+        settle()
         return {family.metric.name: family for family in self.pipeline.aggregates.collect(time.monotonic_ns())}
 
     def _matching(self, metric: str, labels: dict[str, str]) -> list[float | Distribution]:
@@ -80,6 +83,7 @@ class Seen:
     @property
     def open(self) -> int:
         """Operations that are still open."""
+        settle()
         return sum(len(stream.partials()) for stream in self.pipeline.recorder.streams)
 
 

@@ -66,8 +66,9 @@ class Request:
     """More attributes for the root span."""
 
     def updated(self, **changes: Any) -> Request:
-        """A copy with the non-empty `changes` in place."""
-        return replace(self, **{name: value for name, value in changes.items() if value})
+        """The same with the non-empty `changes` in place."""
+        news = {name: value for name, value in changes.items() if value and value != getattr(self, name)}
+        return replace(self, **news) if news else self
 
 
 @dataclass(frozen=True, slots=True)

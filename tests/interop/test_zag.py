@@ -1,7 +1,8 @@
-"""The real zag-agent package, driving a stand-in for the `zag` executable that prints what the real one prints: unwrapped
-and wrapped, the same transcript, and what it tells.
+"""The real zag-agent package, driving a stand-in for the `zag` executable that prints what the real one prints:
+unwrapped and wrapped, the same transcript, and what it tells.
 
-A prompt or a message names what the stand-in does with it. It waits for nothing but its input, and logs how it was called.
+A prompt or a message names what the stand-in does with it. It waits for nothing but its input, and logs how it was
+called.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ async def transcript(stream: Any) -> list[Any]:
     got: list[Any] = []
     try:
         async for event in stream:
-            got.append(event)  # noqa: PERF401
+            got.append(event)
     except Exception as error:
         got.append((type(error), error.args, getattr(error, "exit_code", None), getattr(error, "stderr", None)))
     return got
@@ -278,12 +279,7 @@ async def test_a_builder_stays_what_it_is(zag: Zag) -> None:
         assert await transcript(stream) == await transcript(plain.stream("plain"))
         with pytest.raises(TypeError, match="prompt"):
             wrapped.stream()  # type: ignore[call-arg]
-    assert [call for call in zag.calls() if call[0] == "exec"][0][-4:] == [
-        "--quiet",
-        "-o",
-        "stream-json",
-        "plain",
-    ] or True
+    assert {"--quiet", "--auto-approve", "--max-turns"} < set(zag.calls()[0])
     assert outcomes(seen) == [("completed", "")]
 
 
@@ -375,9 +371,8 @@ async def test_several_at_once() -> None:
 
 async def test_exec_is_left_alone() -> None:
     """It gives no stream. Its output would be one JSON object: the stand-in's lines are none."""
-    with testing.recording() as seen:
-        with pytest.raises(ZagError):
-            await streamgauge.wrap(builder()).exec("plain")
+    with testing.recording() as seen, pytest.raises(ZagError):
+        await streamgauge.wrap(builder()).exec("plain")
     assert seen.spans == []
 
 
@@ -664,9 +659,8 @@ async def test_waiting_is_given_up() -> None:
 
 
 async def test_a_provider_that_takes_no_messages() -> None:
-    with testing.recording() as seen:
-        with pytest.raises(ZagFeatureUnsupportedError):
-            await streamgauge.wrap(ZagBuilder().provider("gemini")).exec_streaming("first")
+    with testing.recording() as seen, pytest.raises(ZagFeatureUnsupportedError):
+        await streamgauge.wrap(ZagBuilder().provider("gemini")).exec_streaming("first")
     assert outcomes(seen) == [("failed", "zag.types.ZagFeatureUnsupportedError")]
     assert runs(seen)[0]["attributes"]["gen_ai.provider.name"] == "gcp.gemini"
 

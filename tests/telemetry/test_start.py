@@ -329,6 +329,22 @@ def test_what_hangs_bounds_flush_and_shutdown_and_the_other_gets_out(
     exporters.installed(hanging)["hanging"].load().gate.set()
 
 
+@pytest.mark.logs
+@pytest.mark.parametrize("order", ["hanging,otlp", "otlp,hanging"])
+def test_one_exporter_of_spans_does_not_wait_for_another(
+    begin: Starter, install: Install, receiver: Receiver, order: str
+) -> None:
+    install("traces", "hanging", HANGING_SPANS)
+    telemetry = begin(traces_exporter=order)
+    span(telemetry)
+    assert not telemetry.flush(1)
+    receiver.traces.get_nowait()
+    span(telemetry)
+    telemetry.shutdown(1)
+    receiver.traces.get_nowait()
+    exporters.installed("traces")["hanging"].load().gate.set()
+
+
 def test_after_shutdown_nothing_more_happens(begin: Starter, receiver: Receiver) -> None:
     telemetry = begin(traces_exporter="otlp", metrics_exporter="otlp")
     telemetry.shutdown(20)

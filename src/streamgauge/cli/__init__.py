@@ -1,7 +1,7 @@
-"""The command line: `streamgauge COMMAND`. One module for each command; a new one is a file here and a name in `COMMANDS`.
+"""The command line: `streamgauge COMMAND`. To add a command: a file here, and its module in `COMMANDS`.
 
-Exit codes: 0 done; 1 `check` found a problem, a stream could not be decoded, or the fault is ours; 2 the user's mistake, told in one
-line on standard error; 130 ended by Ctrl-C.
+Exit codes: 0 done; 1 `check` found a problem, a stream could not be decoded, or the fault is ours; 2 the user's
+mistake, told in one line on standard error; 130 ended by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,24 +20,27 @@ __all__ = ["COMMANDS", "main", "parser"]
 COMMANDS = (_demo, _replay, _dialects, _check)
 
 _DESCRIPTION = """\
-OpenTelemetry-instrumented streaming middleware for agents: time to first token, chunk rate, stalls, retries, tool
-calls, and how each stream ended."""
+OpenTelemetry-instrumented streaming middleware for agents: time to first token,
+chunk rate, stalls, retries, tool calls, and how each stream ended."""
 
 _EPILOG = """\
 start here:
-  streamgauge demo                      see it work: scripted streams of every dialect, no service needed
-  streamgauge check                     what is set, what is installed, what answers
+  streamgauge demo     see it work; needs no service
+  streamgauge check    what is set, what is installed, what answers
 
 then, in your own program:
   import streamgauge
-  streamgauge.setup()                   spans and metrics to OTLP; settings by flag, variable or streamgauge.toml
-  agent = streamgauge.wrap(agent)       the same agent, whose streams are measured
+  streamgauge.setup()              spans and metrics go to OTLP
+  agent = streamgauge.wrap(agent)  the same agent, its streams are measured
 
-a stream that looks wrong:
+where a stream looks wrong:
   STREAMGAUGE_CAPTURE_DIR=captures python your_program.py
-  streamgauge replay captures/*.ndjson  the same stream again, as often as you like
+  streamgauge replay captures/*.ndjson
 
-`streamgauge COMMAND --help` has more on each.
+`streamgauge COMMAND --help` says more of each.
+
+exit codes: 0 done; 1 a problem was found; 2 a mistake in what was given;
+130 ended by Ctrl-C.
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing, closing, suppress
 from dataclasses import replace
 from typing import Any
@@ -79,7 +79,7 @@ class Callers:
 
     async def _read(self, play: Play) -> None:
         given = steps(play)
-        lasts = sum(seconds for seconds, _ in given) * play.where
+        lasts = sum(step.wait_s for step in given) * play.where
         if play.manner is Manner.TIMED_OUT:
             stream = _wrapped(play, source(given), timeout_s=lasts)
             async with asyncio.timeout(lasts):
@@ -118,7 +118,7 @@ class Callers:
 
     def _read_in_thread(self, play: Play) -> None:
         given = steps(play)
-        lasts = sum(seconds for seconds, _ in given) * play.where
+        lasts = sum(step.wait_s for step in given) * play.where
         hurried = play.manner is Manner.TIMED_OUT
         stream = _wrapped(play, paused_source(given, self._pause), timeout_s=lasts if hurried else 0.0)
         until = time.monotonic() + lasts if hurried else float("inf")

@@ -42,10 +42,12 @@ def add(commands: Any, **options: Any) -> None:
     parser = commands.add_parser(
         "check",
         help="say what is set, what is installed and what answers",
-        description="Print every setting with where it comes from, then check what it takes to work: exporters,\n"
-        "the port of /metrics, the OTLP endpoint, optional dependencies, and a stream of its own.\n"
-        "Exports nothing. Exit code 1 if there is a problem.",
-        epilog="""examples:
+        description="""\
+Print every setting with where it comes from, then check what it takes to work:
+exporters, the port of /metrics, the OTLP endpoint, optional dependencies, and
+one stream of its own. Exports nothing. The exit code is 1 if there is a problem.""",
+        epilog="""\
+examples:
   streamgauge check
   streamgauge check --set metrics_exporter=prometheus --set metrics_port=9000
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 streamgauge check
@@ -91,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _show(finding: Finding) -> None:
     colour = {_OK: "green", _PROBLEM: "red", _ABSENT: "dim"}[finding.state]
-    line = columns((f"{finding.state:<7}", f"{finding.what:<18}", finding.detail), ())
+    line = columns(None, [(f"{finding.state:<7}", f"{finding.what:<18}", finding.detail)])
     print(line.replace(finding.state, paint(finding.state, colour), 1), flush=True)
 
 
@@ -139,7 +141,7 @@ def _version(package: str) -> str | None:
 def _extras() -> Iterator[Finding]:
     packages: dict[str, list[str]] = {}
     for requirement in metadata.requires("streamgauge") or ():
-        if (match := _EXTRA.match(requirement)) and match[1] != "streamgauge":
+        if (match := _EXTRA.match(requirement)) and match[2] != "all":
             packages.setdefault(match[2], []).append(match[1])
     for extra, needed in packages.items():
         missing = [package for package in needed if _version(package) is None]
@@ -219,8 +221,8 @@ def _endpoints(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 _PROBLEM,
                 "OTLP endpoint",
-                f"{what} does not answer: {error.strerror or error}. Start an OpenTelemetry collector there, say where it "
-                f"is with OTEL_EXPORTER_OTLP_ENDPOINT, or export nothing: {none}",
+                f"{what} does not answer: {error.strerror or error}. Start an OpenTelemetry collector there, say where "
+                f"it is with OTEL_EXPORTER_OTLP_ENDPOINT, or export nothing: {none}",
             )
         else:
             yield Finding(_OK, "OTLP endpoint", f"{what} answers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import time
 from contextlib import nullcontext
@@ -16,30 +17,35 @@ __all__ = ["add"]
 
 _NEXT = """\
 [bold]what to try next[/bold]
-  streamgauge demo --duration 600     and in another terminal:
+  streamgauge demo --duration 600  and then, in another terminal:
     curl -s {url}
-  streamgauge dialects zag            what becomes of each event
-  streamgauge check                   your settings, exporters and endpoints
-  streamgauge replay FILE             a stream of yours, recorded with STREAMGAUGE_CAPTURE_DIR=captures
+  streamgauge dialects zag         what becomes of each event of a system
+  streamgauge check                your settings, exporters and endpoints
+  streamgauge replay FILE          a stream of yours: STREAMGAUGE_CAPTURE_DIR
+                                   records them
 
-[bold]in your own program[/bold]  (docs/quickstart.md)
+[bold]in your own program[/bold]
   import streamgauge
   streamgauge.setup()
-  agent = streamgauge.wrap(agent)     the same agent, whose streams are measured"""
+  agent = streamgauge.wrap(agent)  the same agent, its streams are measured"""
 
 
 def add(commands: Any, **options: Any) -> None:
     parser = commands.add_parser(
         "demo",
-        help="see it work: scripted streams of every dialect, no service needed",
-        description="Play captured and scripted streams of every dialect at once, with tool failures, retries, stalls, cuts,\n"
-        "cancellations and time-outs among them, measured as in your program. Shows the numbers live, serves\n"
-        "them on /metrics, and ends with a summary and one trace as a tree. Needs no service.\n"
-        "Spans and metrics also go to OTLP, if OTEL_EXPORTER_OTLP_ENDPOINT is set.",
-        epilog="""examples:
+        help="see it work, with scripted streams of every dialect",
+        description="""\
+Play captured and scripted streams of every dialect at once, with tool failures,
+retries, stalls, cuts, cancellations and time-outs among them, measured as in
+your program. Shows the numbers live, serves them on /metrics, and ends with a
+summary and one trace as a tree. Needs no service.
+
+Spans and metrics also go to OTLP, if OTEL_EXPORTER_OTLP_ENDPOINT is set.""",
+        epilog="""\
+examples:
   streamgauge demo
-  streamgauge demo --duration 600                            until Ctrl-C, or ten minutes
-  curl -s http://localhost:9464/metrics                      what Prometheus sees of it
+  streamgauge demo --duration 600           ten minutes, or until Ctrl-C
+  curl -s http://localhost:9464/metrics     meanwhile: what Prometheus sees
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 streamgauge demo
 """,
         **options,
@@ -72,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
     from streamgauge.cli._traces import Traces
 
     console = _view.console()
-    pipeline = start(page=True, stall_after_s=STALL_AFTER_S)
+    service = os.environ.get("OTEL_SERVICE_NAME") or "streamgauge-demo"
+    pipeline = start(page=True, service_name=service, stall_after_s=STALL_AFTER_S)
     url = _url(*pipeline.telemetry.metrics_address)
     traces = Traces.of(pipeline)
     callers = Callers(pipeline, captures(), options.seed)
@@ -94,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _play(callers: Callers, seconds: float) -> int:
-    """Returns the number of what ended it early: Ctrl-C, or SIGTERM. The summary is shown all the same; a second one is as ever."""
+    """Returns the number of what ended it early: Ctrl-C, or SIGTERM. A second one ends it without a summary."""
     loop = asyncio.get_running_loop()
     until = asyncio.Event()
     stopped = 0

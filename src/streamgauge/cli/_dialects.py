@@ -18,9 +18,11 @@ def add(commands: Any, **options: Any) -> None:
     parser = commands.add_parser(
         "dialects",
         help="list the agent systems whose streams are understood",
-        description="List the dialects: the agent systems whose streams are understood, those that other packages "
-        "register included. With NAME, list what becomes of each of its events.",
-        epilog="""examples:
+        description="""\
+List the dialects: the agent systems whose streams are understood, with those
+that other packages register. With NAME: what becomes of each of its events.""",
+        epilog="""\
+examples:
   streamgauge dialects
   streamgauge dialects zag
 """,

@@ -23,14 +23,18 @@ def add(commands: Any, **options: Any) -> None:
     parser = commands.add_parser(
         "replay",
         help="play captured streams once more, and show what they did",
-        description="Play captured streams once more, through the same path as live: the same spans with the same times,\n"
-        "the same metrics. Shows how they ended, their clocks, and one trace as a tree.\n"
-        "Exports nothing, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.",
-        epilog="""examples:
-  STREAMGAUGE_CAPTURE_DIR=captures python your_program.py     record
-  streamgauge replay captures/*.ndjson                        as fast as possible
-  streamgauge replay --speed 1 capture.ndjson                 as it was, watching
-  streamgauge replay --dialect zag capture.ndjson             read its events as zag's
+        description="""\
+Play captured streams once more, on the same path as live: the same spans with
+the same times, the same metrics. Shows how they ended, their clocks, and one
+trace as a tree.
+
+Exports nothing, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.""",
+        epilog="""\
+examples:
+  STREAMGAUGE_CAPTURE_DIR=captures python your_program.py    record
+  streamgauge replay captures/*.ndjson                       at once
+  streamgauge replay --speed 1 capture.ndjson                as it was, live
+  streamgauge replay --dialect zag capture.ndjson            read it as zag's
 """,
         **options,
     )
@@ -59,8 +63,8 @@ def _speed(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     from streamgauge import pipeline as pipelines
     from streamgauge.cli import _view
-    from streamgauge.cli._numbers import blind, rows
     from streamgauge.cli._exports import start
+    from streamgauge.cli._numbers import blind, rows
     from streamgauge.cli._traces import Traces
     from streamgauge.replay import replay
 
@@ -71,19 +75,22 @@ def run(options: argparse.Namespace) -> int:
     what = f"{len(captures)} capture{'s' if len(captures) > 1 else ''}"
     watched = options.speed and console.is_terminal
     began = time.monotonic()
+    code = 0
     try:
         with _view.live(console, pipeline, lambda: f"replaying {what}") if watched else nullcontext():
             for capture in captures:
                 replay(capture, pipeline, speed=options.speed)
+    except KeyboardInterrupt:  # what has been played is shown
+        code = 130
     finally:
-        events = sum(len(capture.events) for capture in captures)
-        console.print(f"{what}, {events} events, played in {time.monotonic() - began:.2f} s\n")
-        _view.summary(console, rows(pipeline), traces.most_telling())
         pipelines.shutdown()
+    events = sum(len(capture.events) for capture in captures)
+    console.print(f"{what}, {events} events, played in {time.monotonic() - began:.2f} s\n")
+    _view.summary(console, rows(pipeline), traces.most_telling())
     if unread := blind(pipeline):
         print(f"streamgauge: {unread} of the streams could not be decoded to the end; see above", file=sys.stderr)
-        return 1
-    return 0
+        return code or 1
+    return code
 
 
 def _read(file: str, dialect: str | None) -> Capture:
@@ -99,7 +106,7 @@ def _read(file: str, dialect: str | None) -> Capture:
         raise UsageError(f"{file}: {(error.strerror or str(error)).lower()}; give a capture file") from error
     except CaptureError as error:
         if str(error).endswith("give one"):
-            raise CaptureError(f"{error}, of {', '.join(dialects.names())}: --dialect NAME") from error
+            raise CaptureError(f"{error} with --dialect: {', '.join(dialects.names())}") from error
         raise
     if dialect is not None:
         capture = replace(capture, request=replace(capture.request, dialect=dialect))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import resources
 from typing import Any
@@ -31,8 +32,8 @@ __all__ = [
 ]
 
 _AGENTS = ("billing", "research", "support")
-_LEAST_S = 1.2  # recordings of scripted models are over in a tenth of a second; no real stream is
-_STRETCH = 8.0  # at most: a captured gap of 100 ms must not become a stall
+_LEAST_S = 1.0  # recordings of scripted models are over in a tenth of a second; no real stream is
+_STRETCH = 4.0  # at most: tokens that came every 20 ms must not come every second
 STALL_AFTER_S = 1.0
 """The demo's limit: who watches for 20 seconds should see some."""
 _STALL_S = 1.7
@@ -56,8 +57,8 @@ class Manner(StrEnum):
     TIMED_OUT = "timed_out"
 
 
-# Half of all streams just run; each manner comes once in a round.
-_ROUND = (*[Manner.READ] * (len(Manner) - 1), *(manner for manner in Manner if manner is not Manner.READ))
+# Two thirds of all streams just run; each manner comes once in a round.
+_ROUND = (*[Manner.READ] * 2 * (len(Manner) - 1), *(manner for manner in Manner if manner is not Manner.READ))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,15 @@ class Play:
     """Before it begins."""
 
 
-Step = tuple[float, Any]
-"""Seconds to wait, and what comes then: data, or an exception to raise."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a source gives next."""
+
+    wait_s: float
+    data: Any
+    """Data, or an exception to raise."""
+    lag_s: float = 0.0
+    """How long before its arrival the event happened, by its own timestamp."""
 
 
 def captures() -> dict[str, list[Capture]]:
@@ -120,19 +128,19 @@ def steps(play: Play) -> list[Step]:
     found: list[Step] = []
     before = 0
     for event in play.capture.events:
-        found.append(((event.at - before) / 1e9 * play.pace, event.data))
+        lag_s = max((play.capture.epoch_ns + event.at) / 1e9 - (_timestamp(event.data) or math.inf), 0.0)
+        found.append(Step((event.at - before) / 1e9 * play.pace, event.data, lag_s * play.pace))
         before = event.at
     ending = play.capture.ending
     if ending is not None and ending.how == "error":
-        found.append((0.0, _error(ending.error or "Exception")))
-    strikes = min(max(round(len(found) * play.where), 1), max(len(found) - 1, 0))
+        found.append(Step(0.0, _error(ending.error or "Exception")))
+    strikes = max(min(round(len(found) * play.where), len(found) - 1), 0)
     if play.manner is Manner.CUT:
         return found[:strikes]
     if play.manner in (Manner.BROKEN, Manner.RETRIED):
-        return [*found[:strikes], (0.05, _error("ConnectionResetError"))]
-    if play.manner is Manner.STALLED and found:
-        gap, data = found[strikes]
-        found[strikes] = (gap + _STALL_S, data)
+        return [*found[:strikes], Step(0.05, _error("ConnectionResetError"))]
+    if play.manner is Manner.STALLED:
+        found[strikes] = replace(found[strikes], wait_s=found[strikes].wait_s + _STALL_S)
     return found
 
 
@@ -149,11 +157,9 @@ def _error(name: str) -> Scripted:
 
 async def source(given: list[Step]) -> AsyncIterator[Any]:
     """An agent's stream, async."""
-    for seconds, data in given:
-        await asyncio.sleep(seconds)
-        if isinstance(data, Scripted):
-            raise data
-        yield _today(data)
+    for step in given:
+        await asyncio.sleep(step.wait_s)
+        yield _today(step)
 
 
 def paused_source(given: list[Step], pause: Callable[[float], object]) -> Iterator[Any]:
@@ -162,17 +168,30 @@ def paused_source(given: list[Step], pause: Callable[[float], object]) -> Iterat
     Args:
         pause: sleeps for so many seconds, or raises what ends the thread.
     """
-    for seconds, data in given:
-        pause(seconds)
-        if isinstance(data, Scripted):
-            raise data
-        yield _today(data)
+    for step in given:
+        pause(step.wait_s)
+        yield _today(step)
 
 
-def _today(data: Any) -> Any:
-    """An event's own clock is set to now: dialects time tools by it."""
-    if not isinstance(data, dict) or "timestamp" not in data:
-        return data
-    if isinstance(data["timestamp"], str):
-        return {**data, "timestamp": datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat()}
-    return {**data, "timestamp": time.time()}
+def _today(step: Step) -> Any:
+    """The data, with its own timestamp as if it happened today: dialects time tools by it.
+
+    Raises: Scripted where that is what comes.
+    """
+    if isinstance(step.data, Scripted):
+        raise step.data
+    if _timestamp(step.data) is None:
+        return step.data
+    now = time.time() - step.lag_s
+    if isinstance(step.data["timestamp"], str):
+        moment = datetime.datetime.fromtimestamp(now, datetime.UTC).replace(tzinfo=None)
+        return {**step.data, "timestamp": moment.isoformat()}
+    return {**step.data, "timestamp": now}
+
+
+def _timestamp(data: Any) -> float | None:
+    """An event's own, in seconds since the epoch."""
+    told = data.get("timestamp") if isinstance(data, dict) else None
+    if isinstance(told, str):
+        return datetime.datetime.fromisoformat(told).replace(tzinfo=datetime.UTC).timestamp()
+    return told if isinstance(told, float) else None

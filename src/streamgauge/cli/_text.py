@@ -26,14 +26,15 @@ def paint(text: str, colour: str) -> str:
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
-def columns(headings: Sequence[str], lines: Iterable[Sequence[str]], *, limit: int | None = None) -> str:
+def columns(headings: Sequence[str] | None, lines: Iterable[Sequence[str]], *, limit: int | None = None) -> str:
     """A table. Its last column is broken into lines where the terminal ends.
 
     Args:
+        headings: None for a table without.
         limit: the terminal's width; 0 for any.
     """
     limit = width() if limit is None else limit
-    table = [tuple(headings), *map(tuple, lines)]
+    table = [tuple(line) for line in (headings, *lines) if line is not None]
     sizes = [max(map(len, column)) for column in zip(*table, strict=True)]
     indent = sum(size + 2 for size in sizes[:-1])
     room = max(limit - indent, _NARROWEST) if limit else 0
@@ -42,6 +43,6 @@ def columns(headings: Sequence[str], lines: Iterable[Sequence[str]], *, limit: i
         parts = textwrap.wrap(line[-1], room) or [""] if room else [line[-1]]
         start = "".join(part.ljust(size + 2) for part, size in zip(line[:-1], sizes[:-1], strict=True))
         first = (start + parts[0]).rstrip()
-        text.append(paint(first, "bold") if not number else first)
+        text.append(paint(first, "bold") if headings is not None and not number else first)
         text += [" " * indent + part for part in parts[1:]]
     return "\n".join(text)

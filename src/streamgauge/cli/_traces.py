@@ -46,8 +46,8 @@ class Node:
     def remarks(self) -> list[str]:
         """The error type, the clocks, the chunks and tokens, what a retry is one of."""
         found = []
-        if error := self.get(semconv.ERROR_TYPE):
-            found.append(str(error))
+        if self.outcome in (Outcome.FAILED, Outcome.TRUNCATED) and self.get(semconv.ERROR_TYPE) != self.outcome:
+            found.append(str(self.get(semconv.ERROR_TYPE)))
         if self.get(semconv.STREAMGAUGE_END_UNSEEN):
             found.append("its end was not seen")
         clocks = (
@@ -57,19 +57,23 @@ class Node:
         )
         times = [f"{word} {seconds(self.get(name))}" for word, name in clocks if self.get(name) is not None]
         if times:
-            found.append("first " + ", ".join(times))
+            found.append("first " + " ".join(times))
         counts = (
-            ("chunks", semconv.STREAMGAUGE_STREAM_CHUNKS),
-            ("tokens in", semconv.GEN_AI_USAGE_INPUT_TOKENS),
-            ("tokens out", semconv.GEN_AI_USAGE_OUTPUT_TOKENS),
+            ("chunk", semconv.STREAMGAUGE_STREAM_CHUNKS),
+            ("token in", semconv.GEN_AI_USAGE_INPUT_TOKENS),
+            ("token out", semconv.GEN_AI_USAGE_OUTPUT_TOKENS),
+            ("stall", semconv.STREAMGAUGE_STREAM_STALLS),
         )
-        found += [f"{self.get(name)} {word}" for word, name in counts if self.get(name) is not None]
-        if stalls := self.get(semconv.STREAMGAUGE_STREAM_STALLS):
-            found.append(f"{stalls} stall{'s' if stalls > 1 else ''}")
+        found += [_counted(self.get(name), word) for word, name in counts if self.get(name)]
         if attempt := self.get(semconv.STREAMGAUGE_RETRY_ATTEMPT):
             reason = self.get(semconv.STREAMGAUGE_RETRY_REASON)
             found.append(f"attempt {attempt}{f' after {reason}' if reason else ''}")
         return found
+
+
+def _counted(number: int, what: str) -> str:
+    noun, space, rest = what.partition(" ")
+    return f"{number} {noun}{'' if number == 1 else 's'}{space}{rest}"
 
 
 class Traces(SpanProcessor):
@@ -81,7 +85,7 @@ class Traces(SpanProcessor):
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Traces:
-        """Those of `pipeline` from now on. Where nothing exports its spans, it has no provider for them: then one is made."""
+        """Those of `pipeline` from now on. Where nothing exports its spans it has no provider: then one is made."""
         traces = cls()
         provider = pipeline.telemetry.tracer_provider if pipeline.telemetry is not None else None
         if not isinstance(provider, TracerProvider):
@@ -109,7 +113,7 @@ class Traces(SpanProcessor):
         return True
 
     def most_telling(self) -> Node | None:
-        """Of the traces that have ended, the one with the most kinds of things in it: retries, failures, tools, nested runs."""
+        """Of the traces that have ended, the one with the most kinds of things in it."""
         with self._lock:
             kept = [list(spans) for spans in self._spans.values()]
         told = [spans for spans in kept if len(spans) <= _SPANS and _root(spans) is not None]
@@ -122,10 +126,11 @@ def _root(spans: Sequence[ReadableSpan]) -> ReadableSpan | None:
     return next((span for span in spans if span.parent is None), None)
 
 
-def _interest(spans: Sequence[ReadableSpan]) -> tuple[int, int]:
+def _interest(spans: Sequence[ReadableSpan]) -> tuple[bool, int, bool, int]:
     kinds = {span.name.partition(" ")[0] for span in spans}
     outcomes = {(span.attributes or {}).get(semconv.STREAMGAUGE_OUTCOME) for span in spans}
-    return len(kinds) + len(outcomes), len(spans)
+    # The end of the program says nothing of a stream.
+    return Outcome.SHUTDOWN not in outcomes, len(kinds), Outcome.FAILED in outcomes, len(spans)
 
 
 def _tree(spans: Sequence[ReadableSpan]) -> Node:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ __all__ = ["console", "live", "summary"]
 _PER_SECOND = 4
 _WIDE = 110  # from here on there is room between the columns
 _ELSEWHERE = 120  # columns, where the output is no terminal
+_HEADINGS = {Outcome.TIMED_OUT: "timed\nout", Outcome.SHUTDOWN: "shut\ndown"}
 _STYLES = {
     Outcome.COMPLETED: "green",
     Outcome.FAILED: "red",
@@ -46,7 +46,7 @@ def console() -> Console:
 
     class Piped(Console):
         def on_broken_pipe(self) -> None:
-            raise  # noqa: PLE0704  (rich calls it where it caught the error; ours to handle, as for every command)
+            raise  # rich calls this where it caught the error, and would exit with 1
 
     made = Piped(highlight=False)
     if not made.is_terminal and not os.environ.get("COLUMNS"):
@@ -100,7 +100,7 @@ def _endings(found: Sequence[Row], width: int, ended: bool) -> RenderableType:
     from rich.text import Text
 
     shown = [outcome for outcome in Outcome if outcome is not Outcome.SHUTDOWN or ended]
-    table = _table(width, "dialect", "ended" if ended else "open", *(outcome.replace("_", "\n") for outcome in shown))
+    table = _table(width, "dialect", "ended" if ended else "open", *(_HEADINGS.get(one, one) for one in shown))
     for row in found:
         first = row.ended if ended else row.open
         cells = [Text(str(row.outcomes[one]), _STYLES[one]) if row.outcomes.get(one) else _nothing() for one in shown]
@@ -115,13 +115,12 @@ def _clocks(found: Sequence[Row], width: int) -> RenderableType:
         "retries",
     )  # fmt: skip
     for row in found:
-        rate = row.rate.quantile(0.5)
         table.add_row(
             row.dialect,
             _both(row.first_byte),
             _both(row.first_token),
             _both(row.first_answer),
-            f"{rate:.0f}" if rate is not None else _nothing(),
+            _rate(row.rate),
             str(row.stalls) if row.stalls else _nothing(),
             str(row.retries) if row.retries else _nothing(),
         )
@@ -132,6 +131,14 @@ def _nothing() -> Any:
     from rich.text import Text
 
     return Text("-", "dim")
+
+
+def _rate(times: Times) -> Any:
+    rate = times.quantile(0.5)
+    if rate is None:
+        return _nothing()
+    # Where a system hands over a finished text in slices, they come at once.
+    return f"{rate:.0f}{'+' if rate >= times.bounds[-1] else ''}"
 
 
 def _both(times: Times) -> Any:
@@ -156,20 +163,11 @@ def _tree(root: Node) -> RenderableType:
 def _line(node: Node) -> RenderableType:
     from rich.text import Text
 
-    line = Text(overflow="fold")
-    line.append(node.span.name, "bold")
-    line.append(f"  {seconds(node.duration_s)}")
+    line = Text(node.span.name, "bold")
+    line.append(f"  {seconds(node.duration_s)}", "not bold")
     outcome = node.outcome
-    if outcome is not None:
-        line.append(f"  {outcome.replace('_', ' ')}", _STYLES[outcome])
+    if outcome is not None and (outcome is not Outcome.COMPLETED or node.span.parent is None):
+        line.append(f"  {outcome.replace('_', ' ')}", f"not bold {_STYLES[outcome]}")
     if node.remarks:
-        line.append("  " + " · ".join(node.remarks) if _draws("·") else "  " + "; ".join(node.remarks), "dim")
+        line.append("  " + ", ".join(node.remarks), "not bold dim")
     return line
-
-
-def _draws(character: str) -> bool:
-    try:
-        character.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return False
-    return True

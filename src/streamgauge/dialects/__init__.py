@@ -7,7 +7,6 @@ dialect's, its object the `Dialect` subclass.
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded, plain
 
@@ -31,6 +30,8 @@ _found: dict[str, type[Dialect]] = {}
 
 def names() -> tuple[str, ...]:
     """All dialects that there are, built-in ones first."""
+    from importlib import metadata  # 20 ms, and seldom needed
+
     outside = {point.name for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
     return (*BUILT_IN, *sorted(outside - BUILT_IN.keys()))
 
@@ -43,6 +44,8 @@ def find(name: str) -> type[Dialect] | None:
             module, _, attribute = BUILT_IN[name].partition(":")
             dialect = getattr(importlib.import_module(module), attribute)
         else:
+            from importlib import metadata
+
             for point in metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
                 dialect = point.load()
                 break

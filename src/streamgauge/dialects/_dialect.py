@@ -16,6 +16,7 @@ from streamgauge.wire import Granularity, ServerSentEvent
 __all__ = ["NOTHING", "Dialect", "field", "loaded", "plain"]
 
 NOTHING: tuple[Signal, ...] = ()
+_MISSING = object()
 
 
 class Dialect:
@@ -28,6 +29,9 @@ class Dialect:
     terminal: ClassVar[bool] = False
     """The system ends a stream with a terminal event: an end without one is `truncated`."""
     granularity: ClassVar[Granularity] = Granularity.TOKEN
+    only_waits_between_chunks: ClassVar[bool] = False
+    """Between two chunks the source's own code only waits for the next one (what tools and model calls it makes, it makes
+    after another event, or in tasks, threads or processes of its own), so that it needs no current span there."""
     provider_name: ClassVar[str] = ""
     """`gen_ai.provider.name` where the system is the provider's own API."""
     framing: ClassVar[str] = "message"
@@ -70,9 +74,12 @@ class Dialect:
 
 def field(data: Any, name: str, default: Any = None) -> Any:
     """`data.name` of an object, `data["name"]` of a mapping; `default` where there is none."""
-    if isinstance(data, Mapping):
+    if data.__class__ is dict:  # isinstance of an abstract class costs 0.4 µs
         return data.get(name, default)
-    return getattr(data, name, default)
+    found = getattr(data, name, _MISSING)
+    if found is not _MISSING:
+        return found
+    return data.get(name, default) if isinstance(data, Mapping) else default
 
 
 def loaded(data: Any) -> Any:

@@ -66,6 +66,7 @@ class Aiecs(Dialect):
     name = "aiecs"
     system = "AIECS 2.2.0, execute_task_streaming"
     terminal = True
+    only_waits_between_chunks = True
     framing = "ndjson"
     events: ClassVar[Mapping[str, str]] = {
         "started": "the run; after an ended one, the next",

@@ -50,6 +50,7 @@ class Jaf(Dialect):
     name = "jaf"
     system = "JAF (jaf-py 2.6.22), run_streaming"
     terminal = True
+    only_waits_between_chunks = True
     granularity = Granularity.SLICED
     framing = "sse"
     events: ClassVar[Mapping[str, str]] = {

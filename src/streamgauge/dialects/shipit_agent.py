@@ -52,6 +52,7 @@ class ShipitAgent(Dialect):
     name = "shipit-agent"
     system = "shipit_agent 2.2"
     terminal = True
+    only_waits_between_chunks = True
     framing = "sse"
     events: ClassVar[Mapping[str, str]] = {
         "run_started": "the conversation; after a run's end the next run; in a run without an id a nested one",

@@ -45,6 +45,7 @@ class Zag(Dialect):
     name = "zag"
     system = "zag 0.18"
     terminal = True
+    only_waits_between_chunks = True
     granularity = Granularity.MESSAGE
     framing = "ndjson"
     events: ClassVar[Mapping[str, str]] = {

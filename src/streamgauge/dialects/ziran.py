@@ -67,6 +67,7 @@ class Ziran(Dialect):
     name = "ziran"
     system = "ZIRAN 0.42 agent adapters"
     terminal = True
+    only_waits_between_chunks = True
     events: ClassVar[Mapping[str, str]] = {
         **_CHUNK,
         "tool_call_delta": f"what its arguments grew by; at the first of a call also the span event {TOOL_REQUESTED}",
@@ -83,19 +84,19 @@ class Ziran(Dialect):
 
     def feed(self, data: Any, at: int) -> Signals:
         # Both forms of a chunk have their fields in a dict.
-        fields = data if data.__class__ is dict else getattr(data, "__dict__", _NO_FIELDS)
-        text = fields.get("content_delta")
         try:
+            fields = data if data.__class__ is dict else data.__dict__
+            text = fields["content_delta"]
             if (
-                text
-                and text.__class__ is str
-                and not fields.get("is_final")
-                and not fields.get("tool_call_delta")
-                and fields.get("metadata") == self._metadata
+                text.__class__ is str
+                and text
+                and not fields["is_final"]
+                and not fields["tool_call_delta"]
+                and fields["metadata"] == self._metadata
             ):
                 return Chunk(RUN, at, TEXT, text)
         except Exception:
-            pass  # an adapter of the user's own may put there what cannot be compared
+            pass  # no such event; or an adapter of the user's own has put there what cannot be compared
         read = loaded(data)
         return self._read(data, at) if read is data else self.feed(read, at)
 

@@ -14,6 +14,14 @@ from streamgauge.wire import Outcome, Request
 
 __all__ = ["Attributes", "Content", "span_name"]
 
+_USAGE = (
+    semconv.GEN_AI_USAGE_INPUT_TOKENS,
+    semconv.GEN_AI_USAGE_OUTPUT_TOKENS,
+    semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+    semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
+    semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -65,11 +73,9 @@ class Attributes:
     ) -> dict[str, Any]:
         """What is known when an operation is opened, for the sampler to see; nothing that is empty."""
         kind = operation.operation
-        attributes: dict[str, Any] = {
-            semconv.GEN_AI_OPERATION_NAME: kind,
-            semconv.STREAMGAUGE_DIALECT: request.dialect,
-        }
+        attributes: dict[str, Any] = {semconv.GEN_AI_OPERATION_NAME: kind}
         if operation.parent is None:
+            attributes[semconv.STREAMGAUGE_DIALECT] = request.dialect
             attributes[semconv.STREAMGAUGE_TRANSPORT] = request.transport
             if granularity:
                 attributes[semconv.STREAMGAUGE_STREAM_GRANULARITY] = granularity
@@ -120,13 +126,7 @@ class Attributes:
             attributes[semconv.STREAMGAUGE_STREAM_LONGEST_GAP] = operation.longest / 1e9
         usage = operation.usage
         if usage is not None:
-            for name, count in (
-                (semconv.GEN_AI_USAGE_INPUT_TOKENS, usage.input_tokens),
-                (semconv.GEN_AI_USAGE_OUTPUT_TOKENS, usage.output_tokens),
-                (semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, usage.cache_read_tokens),
-                (semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS, usage.cache_write_tokens),
-                (semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, usage.reasoning_tokens),
-            ):
+            for name, count in zip(_USAGE, usage.counts(), strict=True):
                 if count is not None:
                     attributes[name] = count
         if operation.content:

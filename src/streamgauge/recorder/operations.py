@@ -7,7 +7,7 @@ Times are nanoseconds of the stream's clock; what is reported is in seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from streamgauge import semconv
 from streamgauge.aggregates import Distribution, Exemplar, Labels, Point
@@ -15,7 +15,10 @@ from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Profile
 from streamgauge.signals import TEXT, Usage
 from streamgauge.wire import Outcome, Request
 
-__all__ = ["FIRST", "Operation", "closing_points", "live_points", "usage_points"]
+__all__ = ["FIRST", "Operation", "Origin", "closing_points", "live_points"]
+
+Origin: TypeAlias = tuple[int, int, int]
+"""Of an exemplar: epoch in nanoseconds, trace id, span id."""
 
 
 FIRST = -1
@@ -29,7 +32,7 @@ class Operation:
         "agent", "attributes", "child_usage", "content", "context", "end", "first_answer", "first_chunk", "frozen",
         "gap_ns", "gaps", "granularity", "inference_calls", "key", "last", "longest", "model", "name", "operation",
         "others", "parent", "provider", "retry", "seen_texts", "segment", "segments", "span", "start", "steady",
-        "text_bytes", "tool_calls", "unseen", "usage", "usual",
+        "text_bytes", "tool_calls", "unseen", "usage", "usual", "waits",
     )  # fmt: skip
 
     def __init__(self, key: str, operation: str, name: str, parent: Operation | None, start: int) -> None:
@@ -53,6 +56,8 @@ class Operation:
         self.unseen = False
         """It was closed with its parent; its own end was not seen."""
         self.content = ""
+        self.waits: tuple[int, int] | None = None
+        """Of a run that has ended: how long it waited for its source and for its caller."""
         # Chunks.
         self.first_chunk = self.first_answer = 0
         self.last = 0
@@ -181,59 +186,54 @@ class Operation:
             agent.child_usage |= self.usage is not None or self.child_usage
 
 
-def live_points(operation: Operation, common: Labels, profile: Profile, exemplar: Exemplar | None) -> Iterator[Point]:
+def live_points(operation: Operation, common: Labels, profile: Profile, origin: Origin | None) -> list[Point]:
     """What an operation has counted up to now: these are the same points while it is open and when it ends."""
+    points: list[Point] = []
     for kind, chunks, size in operation.tallies():
-        yield semconv.CHUNKS, (*common, kind), chunks, None
-        yield semconv.BYTES, (*common, kind), size, None
+        points.append((semconv.CHUNKS, (*common, kind), chunks, None))
+        points.append((semconv.BYTES, (*common, kind), size, None))
     gaps = operation.gaps
     if gaps is not None and any(gaps):
-        yield profile.per_chunk, common, Distribution(gaps.copy(), operation.gap_total() / 1e9), exemplar
+        exemplar = Exemplar(operation.longest / 1e9, *origin) if origin is not None else None
+        points.append((profile.per_chunk, common, Distribution(gaps.copy(), operation.gap_total() / 1e9), exemplar))
+    return points
 
 
 def closing_points(
     operation: Operation,
     common: Labels,
     profile: Profile,
+    origin: Origin | None,
     *,
     outcome: Outcome,
     error_type: str,
     granularity: str,
     tool_name: str,
-) -> Iterator[Point]:
+) -> list[Point]:
     """What an operation comes to when it ends, beyond its `live_points`."""
+    points: list[Point] = []
+
+    def observe(metric: semconv.Metric, labels: Labels, value: float) -> None:
+        points.append((metric, labels, value, Exemplar(value, *origin) if origin is not None else None))
+
     duration = (operation.end - operation.start) / 1e9
     kind = operation.operation
     if kind in INFERENCE:
-        yield profile.inference_duration, (*common, error_type, outcome), duration, None
+        observe(profile.inference_duration, (*common, error_type, outcome), duration)
     elif kind == INVOKE_AGENT:
-        yield profile.duration, (*common, error_type, outcome), duration, None
-        yield semconv.AGENT_DURATION, (*common, error_type), duration, None
-        yield semconv.AGENT_INFERENCE_CALLS, (*common, error_type), operation.inference_calls, None
-        yield semconv.AGENT_TOOL_CALLS, (*common, error_type), operation.tool_calls, None
+        failed = (*common, error_type)
+        observe(profile.duration, (*failed, outcome), duration)
+        observe(semconv.AGENT_DURATION, failed, duration)
+        observe(semconv.AGENT_INFERENCE_CALLS, failed, operation.inference_calls)
+        observe(semconv.AGENT_TOOL_CALLS, failed, operation.tool_calls)
     elif kind == EXECUTE_TOOL:
-        yield semconv.TOOL_DURATION, (*common, tool_name, error_type), duration, None
+        observe(semconv.TOOL_DURATION, (*common, tool_name, error_type), duration)
     if operation.first_chunk and (operation.parent is None or kind in INFERENCE):
-        first = (operation.first_chunk - operation.start) / 1e9
-        yield profile.first_chunk, (*common, granularity), first, None
-    if operation.usage is not None and (kind in INFERENCE or not operation.child_usage):
-        yield from usage_points(operation.usage, common, profile)
-
-
-def usage_points(usage: Usage, common: Labels, profile: Profile) -> Iterator[Point]:
-    """Tokens of one leaf operation. Absent counts stay absent."""
-    counts = zip(
-        semconv.TOKEN_TYPES,
-        (
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cache_read_tokens,
-            usage.cache_write_tokens,
-            usage.reasoning_tokens,
-        ),
-        strict=True,
-    )
-    for kind, count in counts:
-        if count is not None:
-            for metric, labels in profile.tokens[kind]:
-                yield metric, (*common, *labels), count, None
+        observe(profile.first_chunk, (*common, granularity), (operation.first_chunk - operation.start) / 1e9)
+    usage = operation.usage
+    if usage is not None and (kind in INFERENCE or not operation.child_usage):
+        for kind, count in zip(semconv.TOKEN_TYPES, usage.counts(), strict=True):
+            if count is not None:
+                for metric, labels in profile.tokens[kind]:
+                    observe(metric, (*common, *labels), count)
+    return points

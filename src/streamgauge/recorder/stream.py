@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -14,7 +14,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from streamgauge import semconv
 from streamgauge.aggregates import Exemplar, Labels, Point
 from streamgauge.recorder.attributes import span_name
-from streamgauge.recorder.operations import FIRST, Operation, closing_points, live_points
+from streamgauge.recorder.operations import FIRST, Operation, Origin, closing_points, live_points
 from streamgauge.semconv import EXECUTE_TOOL
 from streamgauge.signals import (
     PERSON_ANSWERED,
@@ -62,12 +62,14 @@ class Stream:
     """The operations of one stream, or of a run that groups streams."""
 
     __slots__ = (
-        "__weakref__", "_caller_ns", "_counted", "_first_byte", "_gap_ns", "_gaps", "_granularity", "_operations",
+        "__weakref__", "_caller_ns", "_counted", "_first_byte", "_gap_ns", "_gaps", "_granularity", "_inward_between", "_operations",
         "_outer", "_parent", "_pause_ns", "_persons", "_recorder", "_resumes", "_source_ns", "_stalls", "_tools",
-        "anchor", "asked", "at", "context", "failed", "opened", "request", "tap",
+        "anchor", "asked", "at", "context", "failed", "inward", "opened", "request", "tap",
     )  # fmt: skip
 
-    def __init__(self, recorder: Recorder, request: Request, anchor: int, granularity: str, counted: bool) -> None:
+    def __init__(
+        self, recorder: Recorder, request: Request, anchor: int, granularity: str, counted: bool, inward: bool
+    ) -> None:
         self._recorder = recorder
         self._granularity = granularity
         self._counted = counted
@@ -86,6 +88,9 @@ class Stream:
         self.anchor = anchor
         self.context: Context = self._parent
         """Holds the run's span: to be current while the source is being read."""
+        self.inward = True
+        """Whether it is to be: not right after a chunk, where the source only waits between two."""
+        self._inward_between = inward
         self.asked = self.at = self.opened = 0
         self.failed: dict[str, tuple[str, int, int]] = {}
         """Dialect: (error type, when, attempts) of a stream below this run that failed and was not opened again."""
@@ -111,6 +116,7 @@ class Stream:
             if at - self.at > self._pause_ns:
                 self._paused(asked, at)
             self.at = at
+            self.inward = True
             for signal in signals:
                 if signal.__class__ is Chunk:
                     Stream.record(self, signal, at, at)
@@ -125,6 +131,7 @@ class Stream:
         if gap > operation.usual:  # the first chunk, the longest gap so far, or a pause
             gap = self._unusual(operation, gap, asked, at)
         self.at = at
+        self.inward = self._inward_between
         if gap >= 0:
             operation.gaps[bisect_left(_GAP_BOUNDS_NS, gap)] += 1  # type: ignore[index]
         if signals.kind is operation.steady:
@@ -178,10 +185,11 @@ class Stream:
             return
         self._stalls += 1
         labels = (*self.common(), "tool" if self._tools else "generation")
-        exemplar = self._exemplar(self._operations.get(RUN), at)
+        origin = self._origin(self._operations.get(RUN), at)
+        exemplar = Exemplar(waited / 1e9, *origin) if origin is not None else None
         points: list[Point] = [
             (semconv.STALLS, labels, 1, None),
-            (semconv.STALL_DURATION, labels, waited / 1e9, _valued(exemplar, waited / 1e9)),
+            (semconv.STALL_DURATION, labels, waited / 1e9, exemplar),
         ]
         self._recorder.record(points, self.context)
 
@@ -255,7 +263,7 @@ class Stream:
         recorder = self._recorder
         points: list[Point] = []
         try:
-            points = list(self._points(operation, outcome, error_type, at))
+            points = self._points(operation, outcome, error_type, at)
         finally:  # whatever fails, the span ends
             with recorder.aggregates.lock:  # counted here, gone there: nothing is seen twice, or not at all
                 recorder.aggregates.record_locked(points)
@@ -268,47 +276,53 @@ class Stream:
             recorder.streams.discard(self)
             self._tell_outer(outcome, error_type, at)
 
-    def _points(self, operation: Operation, outcome: Outcome, error_type: str, at: int) -> Iterator[Point]:
+    def _points(self, operation: Operation, outcome: Outcome, error_type: str, at: int) -> list[Point]:
         common = self._common(operation)
+        cap = self._recorder.aggregates.cap
         profile = self._recorder.profile
         granularity = operation.granularity or self._granularity
-        exemplar = self._exemplar(operation, at)
+        origin = self._origin(operation, at)
         tool_name = ""
         if operation.operation == EXECUTE_TOOL:
-            tool_name, error_type = self._recorder.aggregates.cap(
-                semconv.TOOL_DURATION.labels, (operation.name, error_type)
-            )
+            tool_name, error_type = cap(semconv.TOOL_DURATION.labels, (operation.name, error_type))
         elif error_type:
-            (error_type,) = self._recorder.aggregates.cap((semconv.ERROR_TYPE,), (error_type,))
-        closing = closing_points(
-            operation, common, profile, outcome=outcome, error_type=error_type, granularity=granularity,
+            (error_type,) = cap((semconv.ERROR_TYPE,), (error_type,))
+        points = closing_points(
+            operation,
+            common,
+            profile,
+            origin,
+            outcome=outcome,
+            error_type=error_type,
+            granularity=granularity,
             tool_name=tool_name,
-        )  # fmt: skip
-        for metric, labels, value, _ in closing:
-            yield metric, labels, value, _valued(exemplar, value)
-        yield from live_points(operation, common, profile, _valued(exemplar, operation.longest / 1e9))
+        )
+        points += live_points(operation, common, profile, origin)
         if operation.key != RUN or not self._counted:
-            return
-        yield semconv.STREAMS, (*common, outcome, error_type), 1, None
-        yield from self._wait_points(common)
-        if self._first_byte:
-            first = (self._first_byte - operation.start) / 1e9
-            yield semconv.FIRST_BYTE, common, first, _valued(exemplar, first)
-        if operation.first_answer:
-            answer = (operation.first_answer - operation.start) / 1e9
-            yield semconv.FIRST_ANSWER, (*common, granularity), answer, _valued(exemplar, answer)
-        if self._gap_ns and self._gaps:
-            rate = self._gaps / (self._gap_ns / 1e9)
-            yield semconv.CHUNK_RATE, (*common, granularity), rate, _valued(exemplar, rate)
+            return points
+        operation.waits = self._waits()
+        points.append((semconv.STREAMS, (*common, outcome, error_type), 1, None))
+        points += _wait_points(operation.waits, common)
+        values = [
+            (semconv.FIRST_BYTE, common, (self._first_byte - operation.start) / 1e9 if self._first_byte else None),
+            (
+                semconv.FIRST_ANSWER,
+                (*common, granularity),
+                (operation.first_answer - operation.start) / 1e9 if operation.first_answer else None,
+            ),
+            (semconv.CHUNK_RATE, (*common, granularity), self._gaps * 1e9 / self._gap_ns if self._gap_ns else None),
+        ]
+        for metric, labels, value in values:
+            if value is not None:
+                points.append((metric, labels, value, Exemplar(value, *origin) if origin is not None else None))
+        return points
 
-    def _wait_points(self, common: Labels) -> Iterator[Point]:
-        # The caller's share is what is left. It never shrinks, though the two are read one after the other.
+    def _waits(self) -> tuple[int, int]:
+        """Nanoseconds waited for the source, and for the caller: its share is what is left. Neither ever shrinks, though
+        the two are read one after the other."""
         source = self._source_ns
         self._caller_ns = max(self._caller_ns, self.at - self.opened - source)
-        if source:
-            yield semconv.WAIT, (*common, "source"), source / 1e9, None
-        if self._caller_ns:
-            yield semconv.WAIT, (*common, "caller"), self._caller_ns / 1e9, None
+        return source, self._caller_ns
 
     def _end_span(self, operation: Operation, signal: Closed, outcome: Outcome, error_type: str) -> None:
         span: Span = operation.span
@@ -332,7 +346,8 @@ class Stream:
         if run.first_answer:
             answer = (run.first_answer - run.start) / 1e9
             attributes[semconv.STREAMGAUGE_STREAM_TIME_TO_FIRST_ANSWER] = answer
-        attributes[semconv.STREAMGAUGE_STREAM_STALLS] = self._stalls
+        if self._stalls:
+            attributes[semconv.STREAMGAUGE_STREAM_STALLS] = self._stalls
         attributes[semconv.STREAMGAUGE_STREAM_WAIT_SOURCE] = self._source_ns / 1e9
         attributes[semconv.STREAMGAUGE_STREAM_WAIT_CALLER] = self._caller_ns / 1e9
 
@@ -463,14 +478,15 @@ class Stream:
         )
         return self._recorder.aggregates.cap(semconv.COMMON_LABELS, values)
 
-    def _exemplar(self, operation: Operation | None, at: int) -> Exemplar | None:
-        """One without a value yet."""
-        if operation is None or self._recorder.exemplars == "always_off":
+    def _origin(self, operation: Operation | None, at: int) -> Origin | None:
+        """What the exemplars of an operation point at."""
+        kept = self._recorder.exemplars
+        if operation is None or kept == "always_off":
             return None
         context = operation.span.get_span_context()
-        if not context.is_valid or not (context.trace_flags.sampled or self._recorder.exemplars == "always_on"):
+        if not context.is_valid or not (context.trace_flags.sampled or kept == "always_on"):
             return None
-        return Exemplar(0.0, at + self.anchor, context.trace_id, context.span_id)
+        return at + self.anchor, context.trace_id, context.span_id
 
     # As the aggregates read it, from another thread -----------------------------------------------------------
 
@@ -493,13 +509,17 @@ class Stream:
     def points(self, partial: object) -> Iterable[Point]:
         assert isinstance(partial, Operation)
         common = partial.frozen = self._common(partial)
-        yield from live_points(partial, common, self._recorder.profile, None)
+        points = live_points(partial, common, self._recorder.profile, None)
         if partial.key == RUN and self._counted:
-            yield from self._wait_points(common)
+            waits = self._waits()
+            # Of a run that has ended since, only its own count: the stream may be in its next one.
+            points += _wait_points(partial.waits or waits, common)
+        return points
 
 
-def _valued(exemplar: Exemplar | None, value: Any) -> Exemplar | None:
-    return exemplar._replace(value=float(value)) if exemplar is not None else None
+def _wait_points(waits: tuple[int, int], common: Labels) -> list[Point]:
+    named = zip(("source", "caller"), waits, strict=True)
+    return [(semconv.WAIT, (*common, on), waited / 1e9, None) for on, waited in named if waited]
 
 
 _APPLY: Mapping[type, Callable[[Stream, Any], None]] = {

@@ -20,7 +20,7 @@ from opentelemetry.trace import TracerProvider
 
 from streamgauge import semconv
 from streamgauge._version import __version__
-from streamgauge.telemetry.bounded import prepare, within
+from streamgauge.telemetry.bounded import Call, prepare, within
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -70,9 +70,12 @@ class Telemetry:
         if self._over:
             return False
         until = time.monotonic() + timeout_s
-        flush_spans = getattr(self.tracer_provider, "force_flush", None)
-        # With metrics to follow, spans get half of the time at most.
-        flushed = flush_spans is None or within(timeout_s / 2 if self._exports else timeout_s, flush_spans)
+        if self._own:
+            flushes = [batch.force_flush for batch in self._batches]
+        else:
+            flush_spans = getattr(self.tracer_provider, "force_flush", None)
+            flushes = [] if flush_spans is None else [flush_spans]
+        flushed = self._spans(flushes, timeout_s)
         for export, share in self._shares(until):
             flushed &= export.flush(share)
         return flushed
@@ -85,10 +88,7 @@ class Telemetry:
         self._over = True
         atexit.unregister(self.shutdown)
         until = time.monotonic() + timeout_s
-        done = True
-        if self._own:
-            shut_down = self.tracer_provider.shutdown  # type: ignore[attr-defined]  # the SDK's
-            done = within(timeout_s / 2 if self._exports else timeout_s, shut_down)
+        done = self._spans([batch.shutdown for batch in self._batches], timeout_s)
         for export, share in self._shares(until):
             done &= export.shutdown(share)
         if self._server is not None:
@@ -96,6 +96,15 @@ class Telemetry:
         self.metrics_address = None
         if not done:
             log.warning("telemetry: not everything was exported in the %g s that shutting down may take", timeout_s)
+
+    def _spans(self, calls: Sequence[Callable[[], object]], timeout_s: float) -> bool:
+        """Make these calls, all at once: none waits for one that hangs. Metrics are to follow, so they get half of the
+        time at most."""
+        until = time.monotonic() + (timeout_s / 2 if self._exports else timeout_s)
+        running = [Call(call) for call in calls]
+        for call in running:
+            call.wait(until - time.monotonic())
+        return all(call.ok for call in running)
 
     def _shares(self, until: float) -> list[tuple[PeriodicExport, float]]:
         """Each export, with its part of the time that is left."""

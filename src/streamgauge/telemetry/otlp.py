@@ -155,7 +155,7 @@ class PeriodicExport:
             attempt = self._attempt = _Attempt(points)
             self._call = call = Call(lambda: self._send(data, attempt, now), "streamgauge-metrics-export")
             if not call.wait(until - time.monotonic()) and self._first_to_count(attempt):
-                self._say(f"an exporter of metrics took longer than {timeout_s:g} s", None)
+                self._say(f"an exporter of metrics took longer than {timeout_s:.3g} s", None)
                 self._drop("timeout", points)
             return call.ok and not unfit
         finally:

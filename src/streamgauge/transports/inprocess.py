@@ -3,7 +3,8 @@
 What the caller gets is a delegating object: `isinstance` and all attributes are the source's, each read of it is one
 read of the source, in the same thread and task, with the same objects and exceptions; our frame is the only one
 added. Nothing is prefetched. While the source is being read the run's span is the current one, so that what the
-agent does inside becomes its child; it is never left current when the caller goes on.
+agent does inside becomes its child; it is never left current when the caller goes on. (A dialect may know that its source only waits between two chunks:
+there it is spared, at 0.12 µs a chunk.)
 
 Special methods are looked up on the type, so there is one class for each set of abilities that a source has.
 """
@@ -20,6 +21,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from streamgauge.tap import Tap
+from streamgauge.transports._dropped import dropped, ready
 from streamgauge.wire import Outcome, Request
 
 __all__ = ["Gauge", "is_stream", "is_wrapped"]
@@ -150,10 +152,10 @@ class _Stream:
         return repr(self._s_source)
 
     def __del__(self) -> None:
-        # Dropped. The source is closed by its own collection, as it would be without us.
+        # The source is closed by its own collection, as it would be without us.
         try:
             if self._s_ends and not self._s_given:
-                self._s_tap.end(outcome=Outcome.ABANDONED)
+                dropped(self._s_tap, _clock())
         except AttributeError:  # it was never built
             pass
 
@@ -173,8 +175,9 @@ class _Stream:
             outcome = Outcome.ABANDONED
         self._s_over(None, outcome)
 
-    def _s_leave(self, token: Token[Any]) -> None:
-        _leave(self._s_ambient, token, self._s_tap.sink.context)
+    def _s_leave(self, token: Token[Any] | None) -> None:
+        if token is not None:
+            _leave(self._s_ambient, token, self._s_tap.sink.context)
 
 
 class _Open(_Stream):
@@ -195,7 +198,7 @@ class _Iterator(_Stream):
     def __next__(self) -> Any:
         sink, tap, read, enter, inside, leave = self._s_hot
         context = sink.context
-        token = enter(context)
+        token = enter(context) if sink.inward else None
         asked = sink.asked = _clock()
         try:
             item = read()
@@ -208,7 +211,7 @@ class _Iterator(_Stream):
             self._s_over(error)
             raise
         at = _clock()
-        if inside() is context:
+        if token is not None and inside() is context:
             leave(token)
         try:
             signals = tap.read(item, at)
@@ -270,7 +273,7 @@ class _AsyncIterator(_Stream):
     async def __anext__(self) -> Any:
         sink, tap, read, enter, inside, leave = self._s_hot
         context = sink.context
-        token = enter(context)
+        token = enter(context) if sink.inward else None
         asked = sink.asked = _clock()
         try:
             item = await read()
@@ -283,7 +286,7 @@ class _AsyncIterator(_Stream):
             self._s_over(error)
             raise
         at = _clock()
-        if inside() is context:
+        if token is not None and inside() is context:
             leave(token)
         try:
             signals = tap.read(item, at)
@@ -467,6 +470,7 @@ def _wrapped(
     source: Any, tap: Tap, ends: bool, ambient: ContextVar[Any], again: Callable[[], Tap], *, dropped: bool = True
 ) -> Any:
     kind: Any = type(source)
+    ready()
     stream = _class_for(kind)(source, tap, ends, ambient, again)
     if not dropped:
         object.__setattr__(stream, "_s_given", True)

@@ -1,0 +1,57 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up what it needs.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+INTEROP := .venv-interop
+export PATH := $(CURDIR)/.tools/usr/bin:$(PATH)
+# litellm, which some agent packages bring, else asks the network for a price list.
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+
+.PHONY: help demo test check format interop bench docs docs-check golden clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: $(VENV)/.ready ## play scripted and captured agent streams, with a live view and /metrics
+	@$(VENV)/bin/streamgauge demo
+
+test: $(VENV)/.ready .tools/.ready ## the tests
+	$(VENV)/bin/python -m pytest -q --ignore=tests/interop
+
+check: $(VENV)/.ready ## format, lint, types, layers, generated documentation
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest -q tests/test_layers.py
+	$(VENV)/bin/python scripts/generate_docs.py --check
+
+format: $(VENV)/.ready ## put the code in form
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+interop: $(INTEROP)/.ready ## the real agent packages, wrapped and unwrapped (an environment of 1 GB)
+	$(INTEROP)/bin/python -m pytest -q tests/interop
+
+bench: $(INTEROP)/.ready ## what it costs, beside a floor and a peer; run it alone
+	$(INTEROP)/bin/python -m bench
+
+docs: $(VENV)/.ready ## write the generated parts of the documentation
+	$(VENV)/bin/python scripts/generate_docs.py
+
+docs-check: $(VENV)/.ready
+	$(VENV)/bin/python scripts/generate_docs.py --check
+
+clean: ## remove what was set up and built
+	rm -rf $(VENV) $(INTEROP) .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@scripts/make_venv "$(PYTHON)" $(VENV) constraints.txt -e '.[all,dev]'
+	@touch $@
+
+$(INTEROP)/.ready: pyproject.toml constraints-interop.txt
+	@scripts/make_venv "$(PYTHON)" $(INTEROP) constraints-interop.txt -e '.[interop]'
+	@touch $@
+
+.tools/.ready:
+	@scripts/get_tools
+	@touch $@

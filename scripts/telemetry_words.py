@@ -1,0 +1,93 @@
+"""What each attribute and label means, for the generated tables of docs/telemetry.md. A test compares the lists to
+`semconv`, and what is said to be set by nobody to the source."""
+
+from __future__ import annotations
+
+from streamgauge import semconv
+
+__all__ = ["ATTRIBUTES", "GIVEN", "LABELS", "PLANNED"]
+
+_ALL, _AGENT_MODEL, _RUN = "all but `retry`", "`invoke_agent`, `chat`", "the run's"
+GIVEN = "where a dialect or `wrap(attributes=...)` gives it; no built-in dialect does"
+PLANNED = "nothing sets it yet"
+
+ATTRIBUTES: dict[str, tuple[str, str, str]] = {
+    semconv.GEN_AI_AGENT_DESCRIPTION: ("string", GIVEN, "the agent in words"),
+    semconv.GEN_AI_AGENT_ID: ("string", GIVEN, "the agent's id"),
+    semconv.GEN_AI_AGENT_NAME: ("string", "`invoke_agent`, `execute_tool`; `chat` where told", "the agent's name"),
+    semconv.GEN_AI_CONVERSATION_ID: ("string", _AGENT_MODEL, "the conversation, where the system has an id for it"),
+    semconv.GEN_AI_INPUT_MESSAGES: ("string, JSON", GIVEN, "the prompt"),
+    semconv.GEN_AI_OPERATION_NAME: ("string", _ALL, "what the span is of"),
+    semconv.GEN_AI_OUTPUT_MESSAGES: ("string, JSON", _AGENT_MODEL, "the text that was generated"),
+    semconv.GEN_AI_PROVIDER_NAME: ("string", _AGENT_MODEL, "the model's provider"),
+    semconv.GEN_AI_REQUEST_MAX_TOKENS: ("int", GIVEN, "the limit that was asked for"),
+    semconv.GEN_AI_REQUEST_MODEL: ("string", _AGENT_MODEL, "the model that was asked for"),
+    semconv.GEN_AI_REQUEST_STREAM: ("boolean", "`chat`", "true; false for a call that does not stream"),
+    semconv.GEN_AI_REQUEST_TEMPERATURE: ("double", GIVEN, "the temperature that was asked for"),
+    semconv.GEN_AI_RESPONSE_FINISH_REASONS: (
+        "string[]", _AGENT_MODEL, '`["error"]` where the stream did not complete and no reason came',
+    ),
+    semconv.GEN_AI_RESPONSE_ID: ("string", "`chat`", "the answer's id"),
+    semconv.GEN_AI_RESPONSE_MODEL: ("string", _AGENT_MODEL, "the model that answered"),
+    semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: ("double, s", _AGENT_MODEL, "the clock \"first token\""),
+    semconv.GEN_AI_TOOL_CALL_ARGUMENTS: ("string, JSON", "`execute_tool`", "what the tool was given"),
+    semconv.GEN_AI_TOOL_CALL_ID: ("string", "`execute_tool`", "the call's id"),
+    semconv.GEN_AI_TOOL_CALL_RESULT: ("string, JSON", "`execute_tool`", "what the tool gave"),
+    semconv.GEN_AI_TOOL_DESCRIPTION: ("string", GIVEN, "the tool in words"),
+    semconv.GEN_AI_TOOL_NAME: ("string", "`execute_tool`", "the tool's name"),
+    semconv.GEN_AI_TOOL_TYPE: ("string", "`execute_tool`", "`function`"),
+    semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: ("int", _AGENT_MODEL, "from a cache; part of the input"),
+    semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS: ("int", _AGENT_MODEL, "put into a cache; part of the input"),
+    semconv.GEN_AI_USAGE_INPUT_TOKENS: ("int", _AGENT_MODEL, "all input tokens, cached ones included"),
+    semconv.GEN_AI_USAGE_OUTPUT_TOKENS: ("int", _AGENT_MODEL, "all output tokens, reasoning included"),
+    semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: ("int", _AGENT_MODEL, "of reasoning; part of the output"),
+    semconv.ERROR_TYPE: ("string", _ALL, "why it failed: an exception's name or a code, never a message"),
+    semconv.HTTP_REQUEST_RESEND_COUNT: ("int", PLANNED, "for the planned HTTP transports"),
+    semconv.SERVER_ADDRESS: ("string", _AGENT_MODEL, "where the agent or the model is"),
+    semconv.SERVER_PORT: ("int", _AGENT_MODEL, "its port"),
+    semconv.STREAMGAUGE_DIALECT: ("string", _ALL, "how the events were read"),
+    semconv.STREAMGAUGE_TRANSPORT: ("string", _RUN, "`inprocess`"),
+    semconv.STREAMGAUGE_OUTCOME: ("string", _ALL, "how it ended"),
+    semconv.STREAMGAUGE_STREAM_GRANULARITY: ("string", "the run's; `chat` where it differs", "what one chunk is"),
+    semconv.STREAMGAUGE_STREAM_CHUNKS: ("int", _AGENT_MODEL, "its own generated pieces, not those of operations below"),
+    semconv.STREAMGAUGE_STREAM_BYTES: ("int, By", _AGENT_MODEL, "their UTF-8 bytes"),
+    semconv.STREAMGAUGE_STREAM_TIME_TO_FIRST_BYTE: ("double, s", _RUN, "the clock \"first byte\""),
+    semconv.STREAMGAUGE_STREAM_TIME_TO_FIRST_ANSWER: ("double, s", _RUN, "the clock \"first answer\""),
+    semconv.STREAMGAUGE_STREAM_LONGEST_GAP: ("double, s", _AGENT_MODEL, "the longest time from one chunk to the next"),
+    semconv.STREAMGAUGE_STREAM_STALLS: ("int", _RUN, "how often the source was silent beyond the stall limit"),
+    semconv.STREAMGAUGE_STREAM_WAIT_CALLER: ("double, s", _RUN, "how long the caller did not ask for more"),
+    semconv.STREAMGAUGE_STREAM_WAIT_SOURCE: ("double, s", _RUN, "how long the source was waited for"),
+    semconv.STREAMGAUGE_BLIND: ("boolean", PLANNED, "that it was no longer decoded"),
+    semconv.STREAMGAUGE_END_UNSEEN: ("boolean", _ALL, "true where it was closed with what is above it"),
+    semconv.STREAMGAUGE_RETRY_ATTEMPT: ("int", "`retry`", "1 for the first retry"),
+    semconv.STREAMGAUGE_RETRY_DELAY_S: ("double, s", "`retry`", "the back-off that was announced"),
+    semconv.STREAMGAUGE_RETRY_REASON: ("string", "`retry`", "an error's type or code"),
+    semconv.STREAMGAUGE_RETRY_TARGET: ("string", "`retry`", "`model`, `tool` or `request`"),
+    semconv.STREAMGAUGE_STEP_NAME: ("string", "`step`", "its number or name"),
+    semconv.STREAMGAUGE_TURN_INDEX: ("int", "the run's, of zag", "which turn of the conversation it is, from 0"),
+    semconv.STREAMGAUGE_SEND_SEMANTICS: ("string", "the run's, of zag", "what a message does that is sent in mid-turn"),
+}  # fmt: skip
+"""Attribute: type, spans that have it, meaning."""
+
+LABELS: dict[str, str] = {
+    semconv.GEN_AI_OPERATION_NAME: "`invoke_agent`, `chat`, `execute_tool`",
+    semconv.GEN_AI_PROVIDER_NAME: "the model's provider",
+    semconv.GEN_AI_REQUEST_MODEL: "the model that was asked for",
+    semconv.GEN_AI_AGENT_NAME: "the agent",
+    semconv.SERVER_ADDRESS: "where the agent or the model is",
+    semconv.STREAMGAUGE_DIALECT: "how the events were read",
+    semconv.STREAMGAUGE_TRANSPORT: "`inprocess`",
+    semconv.ERROR_TYPE: "an exception's name or a code; absent where nothing failed",
+    semconv.STREAMGAUGE_OUTCOME: "how it ended",
+    semconv.STREAMGAUGE_STREAM_GRANULARITY: "what one chunk is",
+    semconv.GEN_AI_TOKEN_TYPE: ", ".join(f"`{kind}`" for kind in semconv.TOKEN_TYPES),
+    semconv.GEN_AI_TOKEN_MODALITY: "`unknown`",
+    semconv.GEN_AI_TOOL_NAME: "the tool",
+    semconv.KIND: "of a chunk: `text`, `reasoning`, `tool_call`",
+    semconv.ON: "who was waited for: `source`, `caller`",
+    semconv.DURING: "a stall: `generation`, `tool`",
+    semconv.TARGET: "what was tried again: `model`, `tool`, `request`",
+    semconv.REASON: "an error's type or code; of the middleware's own metrics, what went wrong",
+    semconv.LABEL: "which label was capped",
+    "telemetry": "`spans`, `metrics`",
+}
