@@ -54,7 +54,7 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.STREAMGAUGE_STREAM_TIME_TO_FIRST_BYTE: ("double, s", _RUN, "the clock \"first byte\""),
     semconv.STREAMGAUGE_STREAM_TIME_TO_FIRST_ANSWER: ("double, s", _RUN, "the clock \"first answer\""),
     semconv.STREAMGAUGE_STREAM_LONGEST_GAP: ("double, s", _AGENT_MODEL, "the longest time from one chunk to the next"),
-    semconv.STREAMGAUGE_STREAM_STALLS: ("int", _RUN, "how often the source was silent beyond the stall limit"),
+    semconv.STREAMGAUGE_STREAM_STALLS: ("int", _RUN, "how often the source stalled; absent where never"),
     semconv.STREAMGAUGE_STREAM_WAIT_CALLER: ("double, s", _RUN, "how long the caller did not ask for more"),
     semconv.STREAMGAUGE_STREAM_WAIT_SOURCE: ("double, s", _RUN, "how long the source was waited for"),
     semconv.STREAMGAUGE_BLIND: ("boolean", PLANNED, "that it was no longer decoded"),

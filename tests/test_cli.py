@@ -204,13 +204,21 @@ def test_check_names_where_each_setting_comes_from(run: Any, tmp_path: Path) -> 
     assert found["disabled"] == ("false", "default; OTEL_SDK_DISABLED")
 
 
-def test_check_finds_a_bad_setting(run: Any) -> None:
-    done = run("check", STREAMGAUGE_STALL_AFTER_S="soon", **QUIET)
+def test_check_finds_all_bad_settings_and_checks_the_rest(run: Any, tmp_path: Path) -> None:
+    done = run("check", STREAMGAUGE_STALL_AFTER_S="soon", STREAMGAUGE_LABEL_CAP="9", **QUIET)
     assert done.returncode == 1
+    assert settings(done.stdout)["label_cap"] == ("9", "STREAMGAUGE_LABEL_CAP")
+    assert settings(done.stdout)["stall_after_s"] == ("10.0", "default; STREAMGAUGE_STALL_AFTER_S")
     assert re.search(
         r"^problem  settings +STREAMGAUGE_STALL_AFTER_S: 'soon' is not allowed; it takes", done.stdout, re.M
     )
     assert done.stdout.endswith("\n1 problem.\n")
+    (tmp_path / "streamgauge.toml").write_text("label_cap = 'many'\n")
+    done = run("check", STREAMGAUGE_STALL_AFTER_S="soon", **QUIET)
+    assert "problem  settings            streamgauge.toml, label_cap: 'many' is not allowed" in done.stdout
+    assert done.stdout.endswith("\n2 problems.\n")
+    done = run("check", STREAMGAUGE_CONFIG="missing.toml", **QUIET)
+    assert "problem  settings            missing.toml: cannot be read: No such file" in done.stdout
 
 
 def test_a_bad_flag_is_a_mistake(run: Any) -> None:
@@ -276,7 +284,7 @@ def test_replay_shows_the_summary_and_a_tree(run: Any) -> None:
 def test_replay_reads_standard_input_and_the_older_form(run: Any) -> None:
     done = run("replay", "--dialect", "zag", "-", stdin=OLDER.encode())
     assert done.returncode == 0
-    assert "1 capture, 1 events" in done.stdout
+    assert "1 capture, 1 event, played in" in done.stdout
 
 
 def test_replay_with_a_dialect_reads_the_events_as_that_ones(run: Any) -> None:

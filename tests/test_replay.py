@@ -187,9 +187,11 @@ def test_asides_come_again_in_their_place(live: Live) -> None:
     events = [event.data for event in read(CAPTURES[0].parent / "zag-stream-tool.ndjson").events]
 
     def source() -> Iterator[Any]:
+        tap = current_pipeline().current_tap()
+        assert tap is not None
         for number, event in enumerate(live.source(events)):
             if number == 2:
-                current_pipeline().current_tap().aside("sent", {"semantics": "queue"})
+                tap.aside("sent", {"semantics": "queue"})
                 live.clock.pass_ms(1)
             yield event
 

@@ -10,13 +10,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 from streamgauge import dialects, recorder, semconv
+from streamgauge import framing as framings
 from streamgauge._version import __version__
 from streamgauge.aggregates import Aggregates
-from streamgauge.errors import UnknownDialectError
+from streamgauge.errors import FramingError, UnknownDialectError
 from streamgauge.observers import Observer, Observers
 from streamgauge.recorder import Content, Recorder
 from streamgauge.settings import Settings, load
@@ -90,15 +90,26 @@ class Pipeline:
         self.recorder.tracer = self._tracer(provider)
 
     def open(
-        self, request: Request, opens_run: bool = True, *, at: int | None = None, anchor: int | None = None
+        self,
+        request: Request,
+        opens_run: bool = True,
+        *,
+        at: int | None = None,
+        anchor: int | None = None,
+        framing: str | None = None,
     ) -> Tap:
         """Open a stream, now (or, for replay, at a time of the past).
 
-        Raises: UnknownDialectError
+        Args:
+            framing: how its bytes are framed, by the name of a framing; None for a stream of objects.
+        Raises: UnknownDialectError; FramingError for a framing that is not known.
         """
         kind = dialects.find(request.dialect)
         if kind is None:
             raise UnknownDialectError(request.dialect, dialects.names())
+        framed = None if framing is None else framings.find(framing)
+        if framing is not None and framed is None:
+            raise FramingError(f"there is no framing {framing!r}; known are {', '.join(framings.FRAMINGS)}")
         if at is None:
             at = _clock()
         if anchor is None:
@@ -115,23 +126,25 @@ class Pipeline:
             decoder,
             stream,
             report=functools.partial(self._report, request.dialect),
-            capture=self._capture(request, at, anchor) if self.settings.capture_dir else None,
+            framing=framed() if framed is not None else None,
+            capture=self._capture(request, at, anchor, framing) if self.settings.capture_dir else None,
             observe=self.observers.offer if self.observers else None,
         )
         tap.open(at, opens_run=opens_run)
         return tap
 
-    def _capture(self, request: Request, at: int, anchor: int) -> Any:
+    def _capture(self, request: Request, at: int, anchor: int, framing: str | None) -> Any:
         from streamgauge.capture import CaptureWriter, redact_secrets
 
-        folder = Path(self.settings.capture_dir)
+        folder = self.settings.capture_dir
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime((at + anchor) / 1e9))
-            path = folder / f"{request.dialect}-{stamp}-{os.getpid()}-{next(self._files)}.ndjson"
+            name = f"{request.dialect}-{stamp}-{os.getpid()}-{next(self._files)}.ndjson"
             return CaptureWriter(
-                path,
+                os.path.join(folder, name),
                 request,
+                framing=framing,
                 opened_at=at,
                 anchor=anchor,
                 redact=self._redact_capture or redact_secrets,

@@ -11,15 +11,13 @@ opened.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
-from streamgauge import dialects, framing
+from streamgauge import dialects
 from streamgauge.capture import Capture, Ending
 from streamgauge.errors import CaptureError, FramingError, UnknownDialectError
 from streamgauge.pipeline import Pipeline
-from streamgauge.signals import Signals
-from streamgauge.tap import Tap
 from streamgauge.wire import Aside, Outcome
 
 __all__ = ["replay"]
@@ -58,13 +56,13 @@ def replay(
     kind = dialects.find(capture.request.dialect)
     if kind is None:
         raise UnknownDialectError(capture.request.dialect, dialects.names())
-    framed = _framing(capture)
     # The capture's 0 is now: the gauges, which are read on today's clock, then show the stream's true age.
     zero = _clock()
     epoch = capture.epoch_ns or _epoch_of_events(capture, kind) or time.time_ns()
-    tap = pipeline.open(capture.request, at=zero, anchor=epoch - zero)
-    if framed is not None:
-        _frame(tap, framed)
+    try:
+        tap = pipeline.open(capture.request, at=zero, anchor=epoch - zero, framing=capture.framing)
+    except FramingError as error:
+        raise CaptureError(f"the capture's framing cannot be undone: {error}") from error
     last = 0
     try:
         for event in capture.events:
@@ -88,8 +86,6 @@ def replay(
     at = zero + ending.at
     outcome = _outcome(ending)
     if outcome is None:
-        if framed is not None and (rest := _rest(tap, framed)):
-            tap.feed(list(rest), at, at)
         tap.end_at(at)
     else:
         tap.end_at(at, outcome=outcome, error_type=ending.error or "")
@@ -118,35 +114,6 @@ def _wait(until: float, sleep: Callable[[float], object]) -> None:
     seconds = (until - _clock()) / 1e9
     if seconds > 0:
         sleep(seconds)
-
-
-def _framing(capture: Capture) -> framing.Framing | None:
-    if capture.framing is None:
-        return None
-    kind = framing.find(capture.framing)
-    if kind is None:
-        known = ", ".join(framing.FRAMINGS)
-        raise CaptureError(f"the capture's framing {capture.framing!r} is not known; known are {known}")
-    return kind()
-
-
-def _frame(tap: Tap, framed: framing.Framing) -> None:
-    """Undo the framing on the way to the dialect. What the framing raises makes the tap go blind, as live."""
-    read = tap.read
-
-    def read_framed(data: Any, at: int) -> Signals:
-        events = cast("Sequence[Any]", data) if data.__class__ is list else framed.feed(data)
-        return [signal for event in events for signal in read(event, at)]
-
-    tap.read = read_framed
-
-
-def _rest(tap: Tap, framed: framing.Framing) -> Sequence[Any]:
-    try:
-        return framed.finish()
-    except FramingError as error:
-        tap.unread(error)
-        return ()
 
 
 def _epoch_of_events(capture: Capture, kind: type[dialects.Dialect]) -> int:

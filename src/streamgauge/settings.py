@@ -9,10 +9,8 @@ The file is TOML: `streamgauge.toml` in the working directory, or the one that `
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from streamgauge.errors import SettingsError
@@ -148,17 +146,22 @@ def load(
 
 
 def _read(file: str | os.PathLike[str] | None) -> dict[str, tuple[Any, str]]:
-    path = Path(file or FILE)
-    if file is None and not path.is_file():
+    path = os.fspath(file or FILE)
+    if file is None and not os.path.isfile(path):
         return {}
     try:
-        text = path.read_text("utf-8")
+        with open(path, encoding="utf-8") as opened:
+            text = opened.read()
     except OSError as error:
-        raise SettingsError(str(path), f"cannot be read: {error.strerror or error}") from error
+        raise SettingsError(path, f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(path, f"is not UTF-8: {error}") from error
+    import tomllib  # 3 ms, and only where there is a file
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(str(path), f"is not TOML: {error}") from error
+        raise SettingsError(path, f"is not TOML: {error}") from error
     return {name: (value, f"{path}, {name}") for name, value in table.items()}
 
 

@@ -32,6 +32,7 @@ class Decoder(Protocol):
     @property
     def terminal(self) -> bool: ...
     def feed(self, data: Any, at: int) -> Signals: ...
+    def untold(self, at: int) -> Signals: ...
     def finish(self, at: int) -> Signals: ...
 
 
@@ -200,7 +201,9 @@ class Tap:
             # Blind, it cannot know of a terminal event.
             unended = self._decoder.terminal and not self._blinded
             outcome = Outcome.TRUNCATED if unended else Outcome.COMPLETED
-        elif outcome is None:
+        elif not self._blinded:
+            self._tell(self._safely(self._decoder.untold, at))
+        if outcome is None:
             outcome = classify(cast("BaseException", error))
         timeout_ns = self.request.timeout_s * 1e9
         if timeout_ns and outcome in (Outcome.CANCELLED, Outcome.ABANDONED) and at - self._opened >= timeout_ns:

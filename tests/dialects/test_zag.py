@@ -115,6 +115,10 @@ ROWS: dict[str, tuple[list[Any], list[str]]] = {
     "init": ([INIT], ["@1 note m"]),
     "init: the model is not known": ([{**INIT, "model": ""}], []),
     "init: again": ([INIT, INIT], ["@1 note m", "@2 note m"]),
+    "init: while the model answers": (
+        [INIT, says(), INIT, says(text("hi"))],
+        ["@1 note m", "@1 +chat: chat m <", "@3 note m", "@4 text chat: hi"],
+    ),
     "init: no run": ([*TURN, INIT], TOLD_TURN),
     "user_message": ([ASKED], []),
     "assistant_message": ([INIT, says(text("hi"))], ["@1 note m", "@1 +chat: chat m <", "@2 text chat: hi"]),

@@ -70,17 +70,11 @@ def _pair(text: str) -> tuple[str, str]:
 
 def run(options: argparse.Namespace) -> int:
     flags = dict(options.flags)
-    settings, broken = Settings(), None
-    try:
-        settings = load(flags)
-    except SettingsError as error:
-        if error.name in flags:
-            raise UsageError(f"--set {error}") from error
-        broken = error  # a variable or a file: that is what a check is there to find
-    print(columns(("SETTING", "VALUE", "FROM"), _sources(settings, flags, broken is not None)))
+    read = _read(flags)
+    print(columns(("SETTING", "VALUE", "FROM"), _sources(read, flags)))
     print()
     problems = 0
-    for finding in _checked(settings, flags, broken):
+    for finding in _checked(read, flags):
         problems += finding.state == _PROBLEM
         _show(finding)
     print()
@@ -91,33 +85,62 @@ def run(options: argparse.Namespace) -> int:
     return 1
 
 
+class Read(NamedTuple):
+    """The settings, without what cannot be."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    file: str
+    errors: list[SettingsError]
+
+
+def _read(flags: Mapping[str, str]) -> Read:
+    """A bad variable or file is what a check is there to find: it is left out, and all else is checked."""
+    environ = dict(os.environ)
+    file = environ.get("STREAMGAUGE_CONFIG") or (FILE if Path(FILE).is_file() else os.devnull)
+    errors: list[SettingsError] = []
+    while True:
+        try:
+            return Read(load(flags, environ=environ, file=file), environ, file, errors)
+        except SettingsError as error:
+            if error.name in flags:
+                raise UsageError(f"--set {error}") from error
+            errors.append(error)
+            if error.name in environ:
+                del environ[error.name]
+            elif file != os.devnull:
+                file = os.devnull
+            else:
+                raise
+
+
 def _show(finding: Finding) -> None:
     colour = {_OK: "green", _PROBLEM: "red", _ABSENT: "dim"}[finding.state]
     line = columns(None, [(f"{finding.state:<7}", f"{finding.what:<18}", finding.detail)])
     print(line.replace(finding.state, paint(finding.state, colour), 1), flush=True)
 
 
-def _sources(settings: Settings, flags: Mapping[str, str], broken: bool) -> Iterator[tuple[str, str, str]]:
-    """Each setting's name, value and where that comes from; all are defaults where they are `broken`."""
-    file = Path(os.environ.get("STREAMGAUGE_CONFIG") or FILE)
-    in_file = set(tomllib.loads(file.read_text("utf-8"))) if file.is_file() and not broken else set()
-    for setting in fields(settings):
+def _sources(read: Read, flags: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Each setting's name, value and where that comes from."""
+    in_file = tomllib.loads(Path(read.file).read_text("utf-8"))
+    for setting in fields(read.settings):
         variable = setting.metadata["variable"]
-        if setting.name in flags and not broken:
+        if setting.name in flags:
             source = "--set"
-        elif os.environ.get(variable, "").strip() and not broken:
+        elif read.environ.get(variable, "").strip():
             source = variable
         elif setting.name in in_file:
-            source = str(file)
+            source = read.file
         else:
             source = f"default; {variable}"
-        value = getattr(settings, setting.name)
+        value = getattr(read.settings, setting.name)
         yield setting.name, str(value).lower() if isinstance(value, bool) else str(value), source
 
 
-def _checked(settings: Settings, flags: Mapping[str, str], broken: SettingsError | None) -> Iterator[Finding]:
-    if broken is not None:
-        yield Finding(_PROBLEM, "settings", f"{broken}. All else is checked with the defaults")
+def _checked(read: Read, flags: Mapping[str, str]) -> Iterator[Finding]:
+    settings = read.settings
+    for error in read.errors:
+        yield Finding(_PROBLEM, "settings", f"{error}. It is left out of what is checked here")
     yield Finding(_OK, "streamgauge", f"{__version__}, Python {platform.python_version()}")
     yield Finding(_OK, "opentelemetry", f"API {_version('opentelemetry-api')}, SDK {_version('opentelemetry-sdk')}")
     yield from _extras()
@@ -128,7 +151,10 @@ def _checked(settings: Settings, flags: Mapping[str, str], broken: SettingsError
         yield from _exporters(settings)
         yield from _page(settings)
         yield from _endpoints(settings)
-    yield _self_test(settings, flags)
+    if read.errors:
+        yield Finding(_ABSENT, "self-test", "not run: the settings cannot be read")
+    else:
+        yield _self_test(flags)
 
 
 def _version(package: str) -> str | None:
@@ -245,18 +271,16 @@ def _address(kind: str) -> tuple[str, int]:
     return url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme, default)
 
 
-def _self_test(settings: Settings, flags: Mapping[str, str]) -> Finding:
+def _self_test(flags: Mapping[str, str]) -> Finding:
     """One stream through a pipeline of its own."""
     from streamgauge import testing, wrap
 
-    try:
-        with testing.recording(**{**flags, "capture_dir": "", "disabled": False}) as seen:
-            for _ in wrap(iter(("a", "b", "c")), agent_name="check"):
-                pass
-            completed = seen.value(semconv.STREAMS.name, streamgauge_outcome="completed")
-            chunks, spans = seen.value(semconv.CHUNKS.name), len(seen.spans)
-    except SettingsError:  # said already
-        return Finding(_ABSENT, "self-test", "not run: the settings cannot be read")
+    # Neither captured nor disabled, whatever is set.
+    with testing.recording(**{**flags, "capture_dir": "", "disabled": False}) as seen:
+        for _ in wrap(iter(("a", "b", "c")), agent_name="check"):
+            pass
+        completed = seen.value(semconv.STREAMS.name, streamgauge_outcome="completed")
+        chunks, spans = seen.value(semconv.CHUNKS.name), len(seen.spans)
     sampler = os.environ.get("OTEL_TRACES_SAMPLER", "")
     if completed != 1 or chunks != 3 or (spans != 1 and not sampler):
         return Finding(

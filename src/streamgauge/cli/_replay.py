@@ -85,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
     finally:
         pipelines.shutdown()
     events = sum(len(capture.events) for capture in captures)
-    console.print(f"{what}, {events} events, played in {time.monotonic() - began:.2f} s\n")
+    played = f"{'stopped after' if code else 'played in'} {time.monotonic() - began:.2f} s"
+    console.print(f"{what}, {events} event{'s' if events != 1 else ''}, {played}\n")
     _view.summary(console, rows(pipeline), traces.most_telling())
     if unread := blind(pipeline):
         print(f"streamgauge: {unread} of the streams could not be decoded to the end; see above", file=sys.stderr)

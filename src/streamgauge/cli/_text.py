@@ -40,7 +40,9 @@ def columns(headings: Sequence[str] | None, lines: Iterable[Sequence[str]], *, l
     room = max(limit - indent, _NARROWEST) if limit else 0
     text = []
     for number, line in enumerate(table):
-        parts = textwrap.wrap(line[-1], room) or [""] if room else [line[-1]]
+        parts = [line[-1]]
+        if room:  # a name must stay in one piece: it is there to be copied
+            parts = textwrap.wrap(line[-1], room, break_long_words=False, break_on_hyphens=False) or [""]
         start = "".join(part.ljust(size + 2) for part, size in zip(line[:-1], sizes[:-1], strict=True))
         first = (start + parts[0]).rstrip()
         text.append(paint(first, "bold") if headings is not None and not number else first)

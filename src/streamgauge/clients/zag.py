@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import threading
 import weakref
 from asyncio import CancelledError
 from collections.abc import Callable
@@ -93,7 +94,7 @@ def _streaming(builder: Any, name: str, gauge: Gauge) -> Callable[..., Any]:
 
 
 class _Watched:
-    """A tap, as a stream sees it. What is to be told at the stream's end is for the subclass to say."""
+    """A tap, as a wrapped stream sees it. What the stream's end is to the tap is for the subclass to say."""
 
     __slots__ = ("_tap",)
 
@@ -103,15 +104,25 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tap, name)
 
+    def end(self, error: BaseException | None = None, *, outcome: Outcome | None = None) -> None:
+        self._told(self._tap.end, error, outcome)
+
+    def end_at(self, at: int, error: BaseException | None = None, *, outcome: Outcome | None = None) -> None:
+        self._told(functools.partial(self._tap.end_at, at), error, outcome)
+
+    def _told(self, end: Callable[..., None], error: BaseException | None, outcome: Outcome | None) -> None:
+        """The stream has ended; `end` ends the tap."""
+        raise NotImplementedError
+
 
 class _Run(_Watched):
-    """Whoever stops reading at `turn_complete` has a run that is complete."""
+    """The tap of one run: it is complete for him too who stops reading at `turn_complete`."""
 
     __slots__ = ()
 
-    def end(self, error: BaseException | None = None, *, outcome: Outcome | None = None) -> None:
+    def _told(self, end: Callable[..., None], error: BaseException | None, outcome: Outcome | None) -> None:
         self._tap.aside("over")
-        self._tap.end(error, outcome=outcome)
+        end(error, outcome=outcome)
 
 
 # Sessions ---------------------------------------------------------------------------------------------------------
@@ -148,37 +159,40 @@ def _semantics(builder: Any) -> str:
     return _QUEUE if provider in ("", "claude") else ""
 
 
-class _Life:
-    """What has been seen of a session so far: how it ends, should it be dropped now."""
+class _Life(_Watched):
+    """The tap of a session, as the session's own lifetime sees it: its end is that the session was dropped."""
 
-    __slots__ = ("ending", "input_closed", "tap")
+    __slots__ = ("ending", "input_closed")
 
     def __init__(self, tap: Any) -> None:
-        self.tap = tap
+        super().__init__(tap)
         self.input_closed = False
         self.ending: Outcome | None = Outcome.ABANDONED
-        """None where its output was read to the end: the dialect knows."""
+        """How it ends if nothing more is seen of it. None where its output was read to the end: the dialect knows."""
 
-    def over(self) -> None:
-        self.tap.aside("over")
-        self.tap.end(outcome=self.ending)
+    def _told(self, end: Callable[..., None], error: BaseException | None, outcome: Outcome | None) -> None:
+        self._tap.aside("over")
+        end(error, outcome=self.ending if error is None else None)
 
 
 class _Reading(_Watched):
-    """One call of `events`: its end is not the session's."""
+    """The tap of a session, as one call of `events` sees it: its end is not the session's."""
 
-    __slots__ = ("_ended", "_life")
+    __slots__ = ("_life", "_over", "_thread")
 
-    def __init__(self, life: _Life) -> None:
-        super().__init__(life.tap)
+    def __init__(self, tap: Any, life: _Life) -> None:
+        super().__init__(tap)
         self._life = life
-        self._ended = False
-        life.ending = Outcome.ABANDONED
+        self._over = False
+        self._thread = threading.get_ident()
+        if life.ending is not None:
+            life.ending = Outcome.ABANDONED
 
-    def end(self, error: BaseException | None = None, *, outcome: Outcome | None = None) -> None:
-        if self._ended:
+    def _told(self, end: Callable[..., None], error: BaseException | None, outcome: Outcome | None) -> None:
+        # What the garbage collector finds is told from a thread, when the session may long be read anew.
+        if self._over or self._thread != threading.get_ident():
             return
-        self._ended = True
+        self._over = True
         life, tap = self._life, self._tap
         if isinstance(error, CancelledError):
             life.ending = Outcome.CANCELLED
@@ -191,7 +205,7 @@ class _Reading(_Watched):
             life.ending = None
             tap.aside("stdout_ended")
             if not tap.sink.run_open:  # else `wait` may still tell how it ended
-                tap.end()
+                end()
 
 
 def _session(session: Any, gauge: Gauge, tap: Any, semantics: str) -> Any:
@@ -200,7 +214,7 @@ def _session(session: Any, gauge: Gauge, tap: Any, semantics: str) -> Any:
 
     @functools.wraps(kind.events)
     def events(self: Any) -> Any:
-        return gauge.stream(kind.events(self), cast("Any", _Reading(life)))
+        return gauge.stream(kind.events(self), cast("Any", _Reading(tap, life)))
 
     @functools.wraps(kind.send)
     async def send(self: Any, message: str) -> None:
@@ -232,18 +246,22 @@ def _session(session: Any, gauge: Gauge, tap: Any, semantics: str) -> Any:
         try:
             await kind.wait(self)
         except Exception as error:
-            tap.aside("over")
-            tap.end(error)
+            life.end(error)
             raise
-        life.over()
+        life.end()
 
     double = twin(
         session,
         {"events": events, "send": send, "close_input": close_input, "terminate": terminate, "wait": wait},
     )
-    # Not at exit: what is open then is for the shutdown to say.
-    weakref.finalize(double, life.over).atexit = False
+    # A stream that nobody reads, and that lives as long as the twin: a gauge knows when it may tell of a drop.
+    guard = gauge.stream(iter(()), cast("Any", life))
+    weakref.finalize(double, _let_go, guard).atexit = False  # what is open at exit is for the shutdown to say
     return double
+
+
+def _let_go(guard: object) -> None:
+    """The last reference to `guard` goes with this call."""
 
 
 def _is_user_message(line: Any) -> bool:

@@ -94,6 +94,12 @@ class Turn:
         if tokens:
             self._use(agent, tokens, at, signals)
 
+    def cost(self, usage: Any, at: int, signals: list[Signal]) -> None:
+        """What the turn's own model call has cost up to now."""
+        tokens = _tokens(usage)
+        if tokens:
+            self._use(self.own, tokens, at, signals)
+
     def executed(self, event: Any, at: int, signals: list[Signal]) -> None:
         """A `tool_execution`: the tool's end."""
         self.free(text_of(event, "parent_tool_use_id"), at, signals)

@@ -22,13 +22,13 @@ models and translator (`parent_tool_use_id` and `usage_limit_detected` are there
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from streamgauge import semconv
-from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
+from streamgauge.dialects._dialect import Dialect, field, loaded
 from streamgauge.dialects._zag_turn import Turn, text_of
-from streamgauge.signals import PERSON_ANSWERED, PERSON_ASKED, RUN, Closed, Noted, Opened, Signal
+from streamgauge.signals import PERSON_ANSWERED, PERSON_ASKED, RUN, TEXT, Chunk, Closed, Noted, Opened, Signal, Signals
 from streamgauge.wire import Aside, Granularity, Outcome
 
 __all__ = ["USAGE_LIMIT", "Zag"]
@@ -60,7 +60,9 @@ class Zag(Dialect):
         "usage_limit_detected": f"the span event {USAGE_LIMIT}; the error type where the turn then fails",
     }
 
-    __slots__ = ("_eof", "_model", "_passing", "_result_owed", "_sent", "_shut", "_turn", "_unheard")
+    __slots__ = (
+        "_eof", "_model", "_owed", "_passing", "_result_owed", "_sent", "_shut", "_steady", "_turn", "_unheard",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,32 +74,71 @@ class Zag(Dialect):
         self._passing = False  # what comes is the rest of a turn that has failed
         self._shut = False  # no turn follows
         self._eof: int | None = None
+        self._steady: Turn | None = None  # the turn whose model call is open, and may say one more thing
+        self._owed: Any = None  # the usage of the last message, where it has not been told
 
-    def feed(self, data: Any, at: int) -> Sequence[Signal]:
+    def feed(self, data: Any, at: int) -> Signals:
+        turn = self._steady
+        if turn is not None:
+            # One more text of the same model call: what the call has cost so far is told when somebody asks.
+            try:
+                if data.__class__ is dict:
+                    type_, usage, nested = data["type"], data["usage"], data.get("parent_tool_use_id")
+                    (block,) = data["content"]
+                    kind, text = block["type"], block["text"]
+                else:
+                    type_, usage, nested = data.type, data.usage, None
+                    (block,) = data.content
+                    kind, text = block.type, block.text
+                if type_ == "assistant_message" and kind == "text" and text.__class__ is str and text and not nested:
+                    turn.own.last = at
+                    self._owed = usage
+                    return Chunk(turn.own.call, at, TEXT, text)
+            except Exception:
+                pass  # all else
+        return self._told(data, at)
+
+    def _told(self, data: Any, at: int) -> Signals:
         signals: list[Signal] = []
+        self._pay(at, signals)
+        self._steady = None
         if data.__class__ is Aside:
             beside = _ASIDES.get(data.name)
             if beside is not None:
                 beside(self, data.data, at, signals)
-            return signals
-        if data.__class__ is not dict:
-            data = loaded(data)
-        type_ = field(data, "type")
-        handler = _EVENTS.get(type_) if type_.__class__ is str else None
-        if handler is None:
-            return NOTHING
-        self._unheard = False
-        if type_ not in _OF_ENDED:
-            self._settle(signals)
-        handler(self, data, at, signals)
+        else:
+            if data.__class__ is not dict:
+                data = loaded(data)
+            type_ = field(data, "type")
+            handler = _EVENTS.get(type_) if type_.__class__ is str else None
+            if handler is not None:
+                self._unheard = False
+                if type_ not in _OF_ENDED:
+                    self._settle(signals)
+                handler(self, data, at, signals)
+        turn = self._turn
+        if turn is not None and turn.ended is None and turn.own.calling and not self._unheard:
+            self._steady = turn
         return signals
 
-    def finish(self, at: int) -> Sequence[Signal]:
+    def untold(self, at: int) -> Signals:
         signals: list[Signal] = []
+        self._pay(at, signals)
+        return signals
+
+    def finish(self, at: int) -> Signals:
+        signals: list[Signal] = []
+        self._pay(at, signals)
         self._over(None, at, signals)
         if self._turn is not None and self._eof is not None:
             self._end(self._eof, signals, Outcome.TRUNCATED)
         return signals
+
+    def _pay(self, at: int, signals: list[Signal]) -> None:
+        """Tell what the texts since have cost."""
+        owed, self._owed = self._owed, None
+        if owed is not None and self._turn is not None:
+            self._turn.cost(owed, at, signals)
 
     # Turns ----------------------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class Ziran(Dialect):
                 text.__class__ is str
                 and text
                 and not fields["is_final"]
-                and not fields["tool_call_delta"]
+                and not fields.get("tool_call_delta")
                 and fields["metadata"] == self._metadata
             ):
                 return Chunk(RUN, at, TEXT, text)

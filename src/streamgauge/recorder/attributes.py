@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +129,8 @@ class Attributes:
                 if count is not None:
                     attributes[name] = count
         if operation.content:
+            import json  # 1 ms, and only where content is asked for
+
             text = self.content.kept(semconv.GEN_AI_OUTPUT_MESSAGES, operation.content)
             message = {"role": "assistant", "parts": [{"type": "text", "content": text}]}
             attributes[semconv.GEN_AI_OUTPUT_MESSAGES] = json.dumps([message], ensure_ascii=False)

@@ -15,24 +15,20 @@ from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Profile
 from streamgauge.signals import TEXT, Usage
 from streamgauge.wire import Outcome, Request
 
-__all__ = ["FIRST", "Operation", "Origin", "closing_points", "live_points"]
+__all__ = ["Operation", "Origin", "closing_points", "live_points"]
 
 Origin: TypeAlias = tuple[int, int, int]
 """Of an exemplar: epoch in nanoseconds, trace id, span id."""
-
-
-FIRST = -1
-"""Every gap is beyond it."""
 
 
 class Operation:
     """What gets a span, while it is open. Slotted and flat: there are thousands, and a chunk updates it in place."""
 
     __slots__ = (
-        "agent", "attributes", "child_usage", "content", "context", "end", "first_answer", "first_chunk", "frozen",
-        "gap_ns", "gaps", "granularity", "inference_calls", "key", "last", "longest", "model", "name", "operation",
-        "others", "parent", "provider", "retry", "seen_texts", "segment", "segments", "span", "start", "steady",
-        "text_bytes", "tool_calls", "unseen", "usage", "usual", "waits",
+        "agent", "attributes", "bucket", "child_usage", "content", "context", "end", "first_answer", "first_chunk",
+        "frozen", "gap_ns", "gaps", "granularity", "high", "inference_calls", "key", "last", "longest", "low", "model",
+        "name", "operation", "others", "parent", "provider", "retry", "seen_texts", "segment", "segments", "span",
+        "start", "starting", "steady", "text_bytes", "tool_calls", "unseen", "usage", "waits",
     )  # fmt: skip
 
     def __init__(self, key: str, operation: str, name: str, parent: Operation | None, start: int) -> None:
@@ -62,9 +58,10 @@ class Operation:
         self.first_chunk = self.first_answer = 0
         self.last = 0
         """The last chunk's time."""
-        self.usual = FIRST
-        """A gap beyond it is looked at more closely: `FIRST` where the next chunk starts a new run of gaps, else the
-        longest gap so far, or what counts as a pause if that is less."""
+        self.starting = True
+        """The next chunk starts a new run of gaps."""
+        self.bucket = self.low = self.high = 0
+        """The bucket of the last gap: what is above `low` and up to `high` falls into it, and is nothing new."""
         self.steady = ""
         """`TEXT` once there was some: what most chunks then are."""
         self.segment = 0
@@ -111,11 +108,11 @@ class Operation:
 
     # Chunks ---------------------------------------------------------------------------------------------------
 
-    def starts(self, at: int, pause_ns: int, buckets: int) -> None:
+    def starts(self, at: int, buckets: int) -> None:
         """The first chunk, or the first after a retry."""
         self.segment = at
         self.segments += 1
-        self.usual = min(self.longest, pause_ns)
+        self.starting = False
         if self.gaps is None:
             self.gaps = [0] * buckets
         above: Operation | None = self
@@ -143,13 +140,14 @@ class Operation:
 
     def interrupted(self) -> None:
         """What comes next is no gap between two chunks: a retry lies between."""
-        if self.usual != FIRST:
+        if not self.starting:
             self.gap_ns += self.last - self.segment
-            self.usual = FIRST
+            self.starting = True
+            self.low = self.high = 0
 
     def gap_total(self) -> int:
         """The sum of all gaps, in nanoseconds."""
-        return self.gap_ns + (self.last - self.segment if self.usual != FIRST else 0)
+        return self.gap_ns + (self.last - self.segment if not self.starting else 0)
 
     def gap_count(self) -> int:
         return sum(self.gaps) if self.gaps is not None else 0

@@ -14,7 +14,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from streamgauge import semconv
 from streamgauge.aggregates import Exemplar, Labels, Point
 from streamgauge.recorder.attributes import span_name
-from streamgauge.recorder.operations import FIRST, Operation, Origin, closing_points, live_points
+from streamgauge.recorder.operations import Operation, Origin, closing_points, live_points
 from streamgauge.semconv import EXECUTE_TOOL
 from streamgauge.signals import (
     PERSON_ANSWERED,
@@ -62,9 +62,10 @@ class Stream:
     """The operations of one stream, or of a run that groups streams."""
 
     __slots__ = (
-        "__weakref__", "_caller_ns", "_counted", "_first_byte", "_gap_ns", "_gaps", "_granularity", "_inward_between", "_operations",
-        "_outer", "_parent", "_pause_ns", "_persons", "_recorder", "_resumes", "_source_ns", "_stalls", "_tools",
-        "anchor", "asked", "at", "context", "failed", "inward", "opened", "request", "tap",
+        "__weakref__", "_caller_ns", "_counted", "_first_byte", "_gap_ns", "_gaps", "_granularity",
+        "_inward_between", "_operations", "_outer", "_parent", "_pause_ns", "_persons", "_recorder", "_resumes",
+        "_source_ns", "_stalls", "_tools", "anchor", "asked", "at", "context", "failed", "inward", "opened",
+        "request", "tap",
     )  # fmt: skip
 
     def __init__(
@@ -128,12 +129,12 @@ class Stream:
             return
         gap = at - operation.last
         operation.last = at
-        if gap > operation.usual:  # the first chunk, the longest gap so far, or a pause
-            gap = self._unusual(operation, gap, asked, at)
+        if operation.low < gap <= operation.high:  # in the bucket of the gap before
+            operation.gaps[operation.bucket] += 1  # type: ignore[index]
+        else:
+            self._gap(operation, gap, asked, at)
         self.at = at
         self.inward = self._inward_between
-        if gap >= 0:
-            operation.gaps[bisect_left(_GAP_BOUNDS_NS, gap)] += 1  # type: ignore[index]
         if signals.kind is operation.steady:
             text = signals.text
             try:
@@ -153,19 +154,25 @@ class Stream:
             else:
                 _APPLY[signal.__class__](self, signal)
 
-    def _unusual(self, operation: Operation, gap: int, asked: int, at: int) -> int:
-        """A chunk that is not one more of many. Returns the gap to count; none is -1."""
+    def _gap(self, operation: Operation, gap: int, asked: int, at: int) -> None:
+        """A chunk that is not like the one before: the first, in another bucket, the longest gap so far, or a pause."""
         if at - self.at > self._pause_ns:
             self._paused(asked, at)
-        if operation.usual == FIRST:
+        if operation.starting:
             self._persons = 0
-            operation.starts(at, _PAUSE_NS, len(_GAP_BOUNDS_NS) + 1)
+            operation.starts(at, len(_GAP_BOUNDS_NS) + 1)
             if operation.retry is not None:
                 self._end_retry(operation, at)
-            return -1
+            return
+        bucket = bisect_left(_GAP_BOUNDS_NS, gap)
+        operation.gaps[bucket] += 1  # type: ignore[index]
         operation.longest = max(operation.longest, gap)
-        operation.usual = min(operation.longest, _PAUSE_NS)
-        return gap
+        operation.bucket = bucket
+        operation.low = _GAP_BOUNDS_NS[bucket - 1] if bucket else -1
+        # Beyond the longest so far, and beyond a pause, it is looked at again.
+        operation.high = (
+            min(_GAP_BOUNDS_NS[bucket], operation.longest, _PAUSE_NS) if bucket < len(_GAP_BOUNDS_NS) else 0
+        )
 
     def _tally(self, operation: Operation, signal: Any, at: int) -> None:
         """A chunk that is not text, or the first text."""
@@ -209,7 +216,6 @@ class Stream:
             self.opened = signal.at
             if self.at < signal.at:
                 self.asked = self.at = signal.at
-            self._retries_outer(signal.at)
         else:
             parent = self._operations.get(signal.parent) or self._operations.get(RUN)
             if parent is None:  # the run has ended, or has not begun
@@ -233,6 +239,7 @@ class Stream:
         if signal.key == RUN:
             operation.context = self.context = otel_context.set_value(_CURRENT, self, operation.context)
             recorder.streams.add(self)
+            self._retries_outer(operation, signal.at)
             if self._counted:
                 recorder.aggregates.watch(self)
 
@@ -399,7 +406,7 @@ class Stream:
         if name != before:
             operation.span.update_name(name)
 
-    def _retry(self, signal: Retried) -> None:
+    def _retry(self, signal: Retried, common: Labels | None = None) -> None:
         operation = self._operations.get(signal.key) or self._operations.get(RUN)
         if operation is None:
             return
@@ -421,7 +428,7 @@ class Stream:
             start_time=signal.at + self.anchor,
         )
         capped = self._recorder.aggregates.cap(semconv.RETRIES.labels, (signal.target, signal.reason))
-        point: Point = (semconv.RETRIES, (*self._common(operation), *capped), 1, None)
+        point: Point = (semconv.RETRIES, (*(common or self._common(operation)), *capped), 1, None)
         self._recorder.record([point], operation.context)
 
     def _end_retry(self, operation: Operation, at: int) -> None:
@@ -430,7 +437,7 @@ class Stream:
 
     # A stream in a run ----------------------------------------------------------------------------------------
 
-    def _retries_outer(self, at: int) -> None:
+    def _retries_outer(self, run: Operation, at: int) -> None:
         """A stream opened again, in a run in which one like it failed, is a retry of that."""
         outer = self._outer
         failure = outer.failed.get(self.request.dialect) if outer is not None and outer.run_open else None
@@ -438,7 +445,7 @@ class Stream:
             return
         reason, when, attempts = failure
         outer.failed[self.request.dialect] = (reason, when, attempts + 1)
-        outer._retry(Retried(RUN, at, "request", attempts, reason, (at - when) / 1e9))
+        outer._retry(Retried(RUN, at, "request", attempts, reason, (at - when) / 1e9), self._common(run))
         self._resumes = outer
 
     def _resumed(self, at: int) -> None:

@@ -3,8 +3,8 @@
 What the caller gets is a delegating object: `isinstance` and all attributes are the source's, each read of it is one
 read of the source, in the same thread and task, with the same objects and exceptions; our frame is the only one
 added. Nothing is prefetched. While the source is being read the run's span is the current one, so that what the
-agent does inside becomes its child; it is never left current when the caller goes on. (A dialect may know that its source only waits between two chunks:
-there it is spared, at 0.12 µs a chunk.)
+agent does inside becomes its child; it is never left current when the caller goes on. (A dialect may know that its
+source only waits between two chunks: there it is spared, at 0.12 µs a chunk.)
 
 Special methods are looked up on the type, so there is one class for each set of abilities that a source has.
 """
