@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.tools/usr/bin:$(PATH)
 # litellm, which some agent packages bring, else asks the network for a price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: help demo test check format interop bench docs docs-check golden clean
+.PHONY: help demo test check format interop bench docs docs-check clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14

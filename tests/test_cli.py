@@ -303,7 +303,7 @@ def test_replay_with_a_dialect_reads_the_events_as_that_ones(run: Any) -> None:
         (
             "framed.ndjson",
             '{"streamgauge":"capture","version":1,"dialect":"zag","framing":"morse","epoch_ns":0}\n',
-            "framing 'morse' is not known",
+            "there is no framing 'morse'",
         ),
         (
             "foreign.ndjson",

@@ -11,15 +11,15 @@ import logging
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
-from typing import NamedTuple, Protocol, TypeAlias
+from threading import RLock
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from streamgauge import semconv
 from streamgauge.semconv import COMMON_LABELS, HISTOGRAM, Metric
 
 log = logging.getLogger("streamgauge")
 
-__all__ = ["OTHER", "Aggregates", "Distribution", "Exemplar", "Family", "Labels", "Point", "Watched"]
+__all__ = ["OTHER", "Aggregates", "Distribution", "Exemplar", "Family", "Labels", "Point", "Sample", "Watched"]
 
 OTHER = "other"
 """Stands for every label value beyond the cap."""
@@ -47,7 +47,8 @@ class Distribution:
     def __init__(self, counts: list[int], total: float) -> None:
         self.counts = counts
         self.sum = total
-        self.exemplars: dict[int, Exemplar] = {}
+        self.exemplars: dict[int, Any] = {}
+        """Bucket: its `Exemplar`."""
 
     @property
     def count(self) -> int:
@@ -55,7 +56,7 @@ class Distribution:
 
     def copy(self) -> Distribution:
         copied = Distribution(self.counts.copy(), self.sum)
-        copied.exemplars = self.exemplars.copy()
+        copied.exemplars = {bucket: Exemplar(*exemplar) for bucket, exemplar in self.exemplars.items()}
         return copied
 
     def merge(self, other: Distribution) -> None:
@@ -64,7 +65,9 @@ class Distribution:
         self.exemplars.update(other.exemplars)
 
 
-Point: TypeAlias = tuple[Metric, Labels, float | Distribution, Exemplar | None]
+Sample: TypeAlias = tuple[float, int, int, int]
+"""The fields of an `Exemplar`: made one only where somebody reads it."""
+Point: TypeAlias = tuple[Metric, Labels, float | Distribution, Sample | None]
 """What is recorded: an amount of a counter, a value or a whole distribution of a histogram."""
 
 
@@ -100,7 +103,8 @@ class Aggregates:
             metrics: those that `collect` reports, also while they have no series.
             label_cap: distinct values of one label; further ones become `other` and are counted.
         """
-        self.lock = Lock()
+        self.lock = RLock()
+        """A finalizer or a signal handler may interrupt who holds it, in the same thread, and end a stream there."""
         self.metrics = tuple(metrics)
         self._label_cap = label_cap
         self._values: dict[str, set[str]] = {}
@@ -108,6 +112,9 @@ class Aggregates:
         self._series: dict[Metric, dict[Labels, float | Distribution]] = {metric: {} for metric in self.metrics}
         self._watched: set[Watched] = set()
         self._gauged: dict[Labels, object] = {}
+        self._late: list[Iterable[Point]] = []
+        self._recording = False
+        self._changes = 0
 
     # Recording ------------------------------------------------------------------------------------------------
 
@@ -131,7 +138,7 @@ class Aggregates:
         if len(seen) < self._label_cap:
             seen.add(value)
             return value
-        self._add(semconv.LABELS_CAPPED, (name,), 1)
+        self.record_locked([(semconv.LABELS_CAPPED, (name,), 1, None)])
         return OTHER
 
     def record(self, points: Iterable[Point]) -> None:
@@ -141,30 +148,42 @@ class Aggregates:
 
     def record_locked(self, points: Iterable[Point]) -> None:
         """`record`, for who holds `lock` already."""
-        for metric, labels, value, exemplar in points:
-            if metric.kind == HISTOGRAM:
-                self._observe(metric, labels, value, exemplar)
-            else:
-                assert not isinstance(value, Distribution)
-                self._add(metric, labels, value)
+        self._changes += 1
+        self._late.append(points)
+        if self._recording:
+            return  # this has interrupted the loop below, which goes on with it
+        self._recording = True
+        try:
+            while self._late:
+                for metric, labels, value, exemplar in self._late.pop(0):
+                    if metric.kind == HISTOGRAM:
+                        self._observe(metric, labels, value, exemplar)
+                    else:
+                        assert not isinstance(value, Distribution)
+                        self._add(metric, labels, value)
+        finally:
+            self._recording = False
 
     def _add(self, metric: Metric, labels: Labels, amount: float) -> None:
         series = self._series.setdefault(metric, {})
         series[labels] = series.get(labels, 0) + amount  # type: ignore[operator]
 
-    def _observe(self, metric: Metric, labels: Labels, value: float | Distribution, exemplar: Exemplar | None) -> None:
+    def _observe(self, metric: Metric, labels: Labels, value: Any, exemplar: Sample | None) -> None:
         series = self._series.setdefault(metric, {})
         distribution = series.get(labels)
         if distribution is None:
             distribution = series[labels] = Distribution([0] * (len(metric.buckets) + 1), 0.0)
-        assert isinstance(distribution, Distribution)
-        if isinstance(value, Distribution):
+        assert distribution.__class__ is Distribution
+        if value.__class__ is Distribution:
             distribution.merge(value)
+            if exemplar is not None:
+                distribution.exemplars[bisect_left(metric.buckets, exemplar[0])] = exemplar
         else:
-            distribution.counts[bisect_left(metric.buckets, value)] += 1
+            bucket = bisect_left(metric.buckets, value)
+            distribution.counts[bucket] += 1
             distribution.sum += value
-        if exemplar is not None:
-            distribution.exemplars[bisect_left(metric.buckets, exemplar.value)] = exemplar
+            if exemplar is not None:
+                distribution.exemplars[bucket] = exemplar
 
     def watch(self, stream: Watched) -> None:
         """Count `stream` as open, and read it at each `collect`."""
@@ -181,7 +200,8 @@ class Aggregates:
 
     def forked(self) -> None:
         """Begin anew in a forked child: what was counted and is open belongs to the parent."""
-        self.lock = Lock()
+        self.lock = RLock()
+        self._late, self._recording = [], False
         self._watched = set()
         self._gauged = {}
         for series in self._series.values():
@@ -197,14 +217,18 @@ class Aggregates:
         Returns: a family for each metric, in the profile's order; histograms are copies.
         """
         with self.lock:  # only copies under the lock: an ending stream must not wait for 10,000 open ones
-            watched = [(stream, stream.partials()) for stream in self._watched]
-            merged: dict[Metric, dict[Labels, float | Distribution]] = {
-                metric: {
-                    labels: value.copy() if isinstance(value, Distribution) else value
-                    for labels, value in series.items()
+            while True:
+                changes = self._changes
+                watched = [(stream, stream.partials()) for stream in list(self._watched)]
+                merged: dict[Metric, dict[Labels, float | Distribution]] = {
+                    metric: {
+                        labels: value.copy() if isinstance(value, Distribution) else value
+                        for labels, value in list(series.items())
+                    }
+                    for metric, series in list(self._series.items())
                 }
-                for metric, series in self._series.items()
-            }
+                if changes == self._changes:  # else interrupted by who has recorded: once more
+                    break
         view = Aggregates(())
         view._series = merged
         gauges: dict[Labels, list[float]] = {}

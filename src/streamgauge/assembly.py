@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from streamgauge import clients, dialects, recorder, semconv
-from streamgauge.errors import UnknownDialectError, UnwrappableError
-from streamgauge.pipeline import current_pipeline
+from streamgauge import clients, recorder, semconv
+from streamgauge.errors import UnwrappableError
+from streamgauge.pipeline import current_pipeline, known_dialect
 from streamgauge.recorder import Stream
 from streamgauge.signals import RUN, Closed, Opened
-from streamgauge.tap import classify, error_type_of
-from streamgauge.transports.inprocess import Gauge, is_stream, is_wrapped
+from streamgauge.tap import classify, error_type_of, is_late, message_of
+from streamgauge.transports.inprocess import Gauge, is_stream, is_wrapped, leave
 from streamgauge.wire import Outcome, Request
 
 __all__ = ["Run", "run", "wrap"]
@@ -50,22 +50,19 @@ def wrap(
         attributes: more attributes for the run's span.
     Returns: what passes for `obj`: `isinstance`, all attributes, methods, objects, order and exceptions are the
         same. `obj` itself is left as it is; a stream must be read through what is returned.
-    Raises: UnknownDialectError; UnwrappableError where nothing of `obj` streams.
+    Raises: UnknownDialectError; UnwrappableError where nothing of `obj` streams; UsageError for a dialect from outside
+        that cannot be loaded.
     """
-    options = {
-        name: value
-        for name, value in (
-            ("agent_name", agent_name), ("model", model), ("provider_name", provider_name),
-            ("conversation_id", conversation_id), ("server_address", server_address), ("timeout_s", timeout_s),
-            ("operation", operation), ("attributes", attributes),
-        )
-        if value
-    }  # fmt: skip
+    options = (
+        ("dialect", dialect), ("agent_name", agent_name), ("model", model), ("provider_name", provider_name),
+        ("conversation_id", conversation_id), ("server_address", server_address), ("timeout_s", timeout_s),
+        ("operation", operation), ("attributes", attributes),
+    )  # fmt: skip
     if is_wrapped(obj):
         return obj
-    if dialect is not None and dialects.find(dialect) is None:
-        raise UnknownDialectError(dialect, dialects.names())
-    gauge = _LateGauge(options if dialect is None else {**options, "dialect": dialect})
+    if dialect is not None:
+        known_dialect(dialect)
+    gauge = _LateGauge({name: value for name, value in options if value})
     found = clients.wrap(obj, gauge)
     if found is None:
         found = _wrap_any(obj, gauge)
@@ -79,7 +76,7 @@ class _LateGauge(Gauge):
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(
-            lambda request, opens_run: current_pipeline().open(request, opens_run),
+            lambda request, opens_run, at: current_pipeline().open(request, opens_run, at=at),
             lambda: current_pipeline().current_tap(),
             recorder.ambient(),
             options,
@@ -99,71 +96,98 @@ def _wrap_any(obj: Any, gauge: Gauge) -> Any:
 
 
 def _wrap_function(function: Callable[..., Any], gauge: Gauge) -> Callable[..., Any]:
-    def given(result: Any) -> Any:
-        return gauge.stream(result, gauge.open(dialect="generic")) if is_stream(result) else result
+    # The stream is opened when the function is called, though only what it gives, or raises, tells that there is one.
+    def given(result: Any, at: int) -> Any:
+        if inspect.iscoroutine(result):  # of a function that is not `async` itself: a decorator's, a partial's
+            return awaited(result, at)
+        return gauge.stream(result, gauge.open(dialect="generic", at=at)) if _gives(result) else result
+
+    def failed(error: BaseException, at: int) -> None:
+        gauge.open(dialect="generic", at=at).end(error)
+
+    async def awaited(result: Any, at: int) -> Any:
+        try:
+            found = await result
+        except BaseException as error:
+            failed(error, at)
+            raise
+        return given(found, at)
 
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            return given(await function(*args, **kwargs))
+        async def called_async(*args: Any, **kwargs: Any) -> Any:
+            return await awaited(function(*args, **kwargs), _clock())
 
-        return awaited
+        return called_async
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        return given(function(*args, **kwargs))
+        at = _clock()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            failed(error, at)
+            raise
+        return given(result, at)
 
     return called
+
+
+def _gives(result: Any) -> bool:
+    """Whether a function's result is a stream. It may also be a plain value: what is no iterator and has a length, or
+    compares by what it holds (a list, a model of pydantic's), is one."""
+    kind: Any = type(result)
+    if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__aiter__")):
+        return True
+    return is_stream(result) and not hasattr(kind, "__len__") and kind.__eq__ is object.__eq__
 
 
 class Run:
     """A run that groups streams: a context manager, sync and async. Made by `run`."""
 
-    __slots__ = ("_anchor", "_request", "_stream", "_token")
+    __slots__ = ("_entered", "_request")
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._stream: Stream | None = None
-        self._token: Any = None
-        self._anchor = 0
+        self._entered: list[tuple[Stream, Any]] = []
+        """(the recording, the token of its context) of each time that it is entered and not left: it may be at once in
+        several tasks."""
 
     def __enter__(self) -> Run:
         made = current_pipeline()
         try:
             at = _clock()
-            self._anchor = time.time_ns() - at
-            stream = made.recorder.stream(self._request, anchor=self._anchor, counted=False)
+            anchor = time.time_ns() - at
+            stream = made.recorder.stream(self._request, at=at, anchor=anchor, counted=False)
             stream.apply(
                 (Opened(RUN, at, semconv.INVOKE_AGENT, self._request.agent_name, RUN, self._request.attributes),)
             )
-            self._token = recorder.ambient().set(stream.context)
-            self._stream = stream
+            self._entered.append((stream, recorder.ambient().set(stream.context)))
         except Exception as error:
             made._report(self._request.dialect, "error", "sink", error)
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        stream, self._stream = self._stream, None
-        if stream is None:
+        current = recorder.ambient().get(None)
+        entered = [each for each in self._entered if each[0].context is current] or self._entered
+        if not entered:
             return
-        # Left in another task or thread, the context is not ours to give back.
-        if recorder.ambient().get(None) is stream.context:
-            recorder.ambient().reset(self._token)
+        stream, token = entered[-1]
+        self._entered.remove((stream, token))
+        leave(recorder.ambient(), token, stream.context)
+        at = _clock()
         try:
-            at = _clock()
             outcome = Outcome.COMPLETED if error is None else classify(error)
-            if outcome is Outcome.CANCELLED and 0 < stream.request.timeout_s * 1e9 <= at - stream.opened:
+            if outcome in (Outcome.CANCELLED, Outcome.ABANDONED) and is_late(stream.request, at - stream.opened):
                 outcome = Outcome.TIMED_OUT
-            failed = error is not None and outcome is Outcome.FAILED
-            stream.apply(
-                (
-                    Closed(
-                        RUN, at, outcome, error_type_of(error) if failed and error else "", str(error) if failed else ""
-                    ),
-                )
-            )
-            stream.finish(at)
+            closed = Closed(RUN, at, outcome)
+            if error is not None and outcome is Outcome.FAILED:
+                closed = Closed(RUN, at, outcome, error_type_of(error), message_of(error))
+            try:
+                stream.apply((closed,))
+            finally:
+                stream.finish(at)
         except Exception as trouble:
             current_pipeline()._report(self._request.dialect, "error", "sink", trouble)
 

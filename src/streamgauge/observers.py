@@ -59,7 +59,7 @@ class _Post:
             for signal in signals:
                 try:
                     self.observer(signal, request)
-                except Exception:
+                except BaseException:  # also SystemExit: it would end this thread, and nothing else
                     self._count("observer")
                     if not self._told:
                         self._told = True
@@ -108,6 +108,10 @@ class Observers:
             post.stop(0.0)
 
         return remove
+
+    def adopt(self, others: Observers) -> None:
+        """Go on with those of another pipeline."""
+        self._posts += others._posts
 
     def offer(self, request: Request, signals: Signals) -> None:
         for post in self._posts:

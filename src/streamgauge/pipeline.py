@@ -16,7 +16,7 @@ from streamgauge import dialects, recorder, semconv
 from streamgauge import framing as framings
 from streamgauge._version import __version__
 from streamgauge.aggregates import Aggregates
-from streamgauge.errors import FramingError, UnknownDialectError
+from streamgauge.errors import FramingError, SettingsError, UnknownDialectError, UsageError
 from streamgauge.observers import Observer, Observers
 from streamgauge.recorder import Content, Recorder
 from streamgauge.settings import Settings, load
@@ -24,7 +24,7 @@ from streamgauge.tap import Tap
 from streamgauge.transports._dropped import settle
 from streamgauge.wire import Outcome, Request
 
-__all__ = ["Pipeline", "current_pipeline", "observe", "setup", "shutdown", "use"]
+__all__ = ["Pipeline", "current_pipeline", "known_dialect", "observe", "setup", "shutdown", "use"]
 
 _clock = time.monotonic_ns
 log = logging.getLogger("streamgauge")
@@ -73,10 +73,24 @@ class Pipeline:
             stall_after_s=settings.stall_after_s,
             intended_ends_are_errors=settings.intended_ends_are_errors,
             exemplars=settings.exemplar_filter,
-            content=Content(settings.spans_have_content, settings.content_max_bytes, redact),
+            content=Content(settings.spans_have_content, settings.content_max_bytes, self._redacting(redact)),
             mirror=mirror,
         )
         self.observers = Observers(lambda reason: self.recorder.count(semconv.TAP_ERRORS, reason))
+
+    def _redacting(self, redact: Callable[[str, str], str] | None) -> Callable[[str, str], str] | None:
+        """`redact`, which may fail: what it does not know how to redact is left out."""
+        if redact is None:
+            return None
+
+        def redacted(name: str, text: str) -> str:
+            try:
+                return str(redact(name, text) or "")
+            except Exception as error:
+                self._report("any", "error", "redaction", error)
+                return ""
+
+        return redacted
 
     def _tracer(self, provider: Any) -> Any:
         from opentelemetry import trace
@@ -102,11 +116,9 @@ class Pipeline:
 
         Args:
             framing: how its bytes are framed, by the name of a framing; None for a stream of objects.
-        Raises: UnknownDialectError; FramingError for a framing that is not known.
+        Raises: as `known_dialect`; FramingError for a framing that is not known.
         """
-        kind = dialects.find(request.dialect)
-        if kind is None:
-            raise UnknownDialectError(request.dialect, dialects.names())
+        kind = known_dialect(request.dialect)
         framed = None if framing is None else framings.find(framing)
         if framing is not None and framed is None:
             raise FramingError(f"there is no framing {framing!r}; known are {', '.join(framings.FRAMINGS)}")
@@ -116,10 +128,18 @@ class Pipeline:
             anchor = time.time_ns() - _clock()
         if kind.provider_name and not request.provider_name:
             request = request.updated(provider_name=kind.provider_name)
-        decoder = kind()
-        decoder.anchor = anchor
+        trouble: Exception | None = None
+        try:
+            decoder = kind()
+            decoder.anchor = anchor
+        except Exception as error:
+            decoder, trouble = dialects.Dialect(), error
         stream = self.recorder.stream(
-            request, anchor=anchor, granularity=str(kind.granularity), inward=not kind.only_waits_between_chunks
+            request,
+            at=at,
+            anchor=anchor,
+            granularity=str(kind.granularity),
+            inward=not kind.only_waits_between_chunks,
         )
         tap = Tap(
             stream.request,
@@ -131,6 +151,8 @@ class Pipeline:
             observe=self.observers.offer if self.observers else None,
         )
         tap.open(at, opens_run=opens_run)
+        if trouble is not None:
+            tap.unread(trouble)
         return tap
 
     def _capture(self, request: Request, at: int, anchor: int, framing: str | None) -> Any:
@@ -188,6 +210,22 @@ class Pipeline:
                 self._report(stream.request.dialect, "error", "sink", error)
 
 
+def known_dialect(name: str) -> type[dialects.Dialect]:
+    """The dialect of that name.
+
+    Raises: UnknownDialectError; UsageError where what an entry point names cannot be imported, or is no dialect.
+    """
+    try:
+        kind = dialects.find(name)
+    except Exception as error:
+        raise UsageError(f"the dialect {name!r} cannot be loaded: {type(error).__qualname__}: {error}") from error
+    if kind is None:
+        raise UnknownDialectError(name, dialects.names())
+    if not (isinstance(kind, type) and issubclass(kind, dialects.Dialect)):
+        raise UsageError(f"what is registered as the dialect {name!r} is no subclass of streamgauge.Dialect: {kind!r}")
+    return kind
+
+
 # The pipeline of this process -------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
@@ -202,7 +240,12 @@ def current_pipeline() -> Pipeline:
             if _pipeline is None:
                 # Here, and not at import: exit handlers run in reverse order, and ours must come before the SDK's.
                 atexit.register(shutdown)
-                _pipeline = Pipeline(load())
+                try:
+                    settings = load()
+                except SettingsError as error:  # the streams of a program that called no `setup` must not fail by it
+                    log.error("%s. Defaults are used instead.", error)
+                    settings = Settings()
+                _pipeline = Pipeline(settings)
     return _pipeline
 
 
@@ -233,7 +276,7 @@ def setup(
     settings = load(flags)
     atexit.register(shutdown)
     old = use(None)
-    if old is not None:
+    if old is not None and old.telemetry is not None:
         _shut(old)  # its port is wanted again
     made = Pipeline(settings, redact=redact, redact_capture=redact_capture, own_metrics=True)
     made.telemetry = telemetry.start(
@@ -242,13 +285,15 @@ def setup(
         lambda kind, reason, count: made.recorder.count(semconv.EXPORT_DROPPED, kind, reason, amount=count),
     )
     made.trace_with(made.telemetry.tracer_provider)
+    if old is not None:
+        made.observers.adopt(old.observers)
     use(made)
     return made
 
 
 def shutdown() -> None:
-    """Close what is open, as `shutdown`, and flush the exporters, for at most `shutdown_timeout_s`. Further streams
-    pass unrecorded until `setup` is called again. Called by itself when the interpreter exits."""
+    """Close what is open, as `shutdown`, and flush and stop the exporters of `setup`, for at most `shutdown_timeout_s`.
+    Called by itself when the interpreter exits. Streams opened later pass as before; `setup` has them exported again."""
     if _pipeline is not None:
         _shut(_pipeline)
 
@@ -276,7 +321,8 @@ def _after_fork() -> None:
     _lock = threading.Lock()
     if _pipeline is not None:
         _pipeline.aggregates.forked()
-        _pipeline.recorder.streams.clear()
+        for stream in list(_pipeline.recorder.streams):
+            stream.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from typing import Any
 
 from streamgauge.errors import SettingsError
@@ -38,14 +39,12 @@ class Settings:
     service_name: str = _setting("", "OTEL_SERVICE_NAME", "The resource's service.name.", "text")
     disabled: bool = _setting(False, "OTEL_SDK_DISABLED", "Export nothing; streams pass all the same.", "true or false")
     traces_exporter: str = _setting(
-        "otlp",
-        "OTEL_TRACES_EXPORTER",
-        "Where spans go.",
-        "otlp, console, none, or an installed exporter's name",
-        _exporters,
-    )
+        "none", "OTEL_TRACES_EXPORTER", "Where spans go; by default to otlp where an endpoint for it is set.",
+        "otlp, console, none, or an installed exporter's name", _exporters,
+    )  # fmt: skip
     metrics_exporter: str = _setting(
-        "otlp", "OTEL_METRICS_EXPORTER", "Where metrics go: a list, separated by commas.",
+        "prometheus", "OTEL_METRICS_EXPORTER",
+        "Where metrics go, separated by commas; by default also to otlp where an endpoint for it is set.",
         "otlp, prometheus, console, none, or an installed exporter's name", _exporters,
     )  # fmt: skip
     metric_export_interval_ms: int = _setting(
@@ -93,7 +92,7 @@ class Settings:
     )  # fmt: skip
     capture_dir: str = _setting("", "STREAMGAUGE_CAPTURE_DIR", "Write each stream to a capture file there.", "a folder")
     capture_max_bytes: int = _setting(
-        10_485_760, "STREAMGAUGE_CAPTURE_MAX_BYTES", "The longest capture file.", "a whole number from 1024",
+        67_108_864, "STREAMGAUGE_CAPTURE_MAX_BYTES", "The longest capture file.", "a whole number from 1024",
         lambda value: value >= 1024,
     )  # fmt: skip
     shutdown_timeout_s: float = _setting(
@@ -128,6 +127,10 @@ def load(
     environ = os.environ if environ is None else environ
     given: dict[str, Any] = {}
     from_file = _read(file or environ.get("STREAMGAUGE_CONFIG") or None)
+    # OpenTelemetry's own default is otlp to a collector on this machine: where there is none, an error a minute.
+    for kind, otherwise in (("traces", ""), ("metrics", "prometheus,")):
+        if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get(f"OTEL_EXPORTER_OTLP_{kind.upper()}_ENDPOINT"):
+            given[f"{kind}_exporter"] = f"{otherwise}otlp"
     known = {setting.name: setting for setting in fields(Settings)}
     for name, (value, where) in from_file.items():
         if name not in known:
@@ -165,16 +168,26 @@ def _read(file: str | os.PathLike[str] | None) -> dict[str, tuple[Any, str]]:
     return {name: (value, f"{path}, {name}") for name, value in table.items()}
 
 
+_FROM: dict[type, tuple[type, ...]] = {
+    str: (str, os.PathLike, int, float),
+    int: (str, int),
+    float: (str, int, float),
+}
+"""What a value may be given as: text in the environment, TOML's own types in a file, anything in a flag."""
+
+
 def _converted(setting: Any, value: Any, where: str) -> Any:
     kind = type(setting.default)
     problem = SettingsError(where, f"{value!r} is not allowed; it takes {setting.metadata['allowed']}")
     try:
         if kind is bool:
             converted: Any = {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
-        elif (kind is int and isinstance(value, float)) or (kind is not str and isinstance(value, bool)):
+        elif not isinstance(value, _FROM[kind]) or (kind is not str and isinstance(value, bool)):
             raise problem
         else:
             converted = kind(value)
+            if kind is float and not isfinite(converted):
+                raise problem
     except (KeyError, TypeError, ValueError) as error:
         raise problem from error
     if not setting.metadata["check"](converted):

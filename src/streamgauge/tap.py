@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from streamgauge.signals import RUN, Closed, Opened, Signals
+from streamgauge.signals import RUN, Chunk, Closed, Opened, Signals
 from streamgauge.wire import Aside, Event, Outcome, Request
 
-__all__ = ["Capturing", "Decoder", "Sink", "Tap", "classify", "error_type_of"]
+__all__ = ["Capturing", "Decoder", "Sink", "Tap", "classify", "error_type_of", "is_late", "message_of"]
 
 SLOW_NS = 100_000_000
 """Reading one event for longer is a strike; a scheduler's slice or a collection stays well below it."""
@@ -67,7 +67,10 @@ class Capturing(Protocol):
 def error_type_of(error: BaseException) -> str:
     """The HTTP status that it carries (`status_code`, as HTTP clients name it), else the exception's name, with its
     module unless it is built in."""
-    status = getattr(error, "status_code", None)
+    try:
+        status = getattr(error, "status_code", None)
+    except Exception:  # a property that fails
+        status = None
     if isinstance(status, int) and status >= 400:
         return str(status)
     kind = type(error)
@@ -84,6 +87,19 @@ def classify(error: BaseException) -> Outcome:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return Outcome.SHUTDOWN
     return Outcome.FAILED
+
+
+def is_late(request: Request, elapsed_ns: int) -> bool:
+    """Whether the caller's deadline has passed: to be given up then is to be `timed_out`."""
+    return 0 < round(request.timeout_s * 1e9) <= elapsed_ns
+
+
+def message_of(error: BaseException) -> str:
+    """Its text; empty where that fails."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 class Tap:
@@ -192,26 +208,15 @@ class Tap:
         exhausted = error is None and outcome is None
         if error is not None:
             error_type = error_type or error_type_of(error)
-        if error is None and outcome is None:
-            rest = self._rest()
-            if rest:
-                self.feed(rest, at, at)
-            if not self._blinded:
-                self._tell(self._safely(self._decoder.finish, at))
-            # Blind, it cannot know of a terminal event.
-            unended = self._decoder.terminal and not self._blinded
-            outcome = Outcome.TRUNCATED if unended else Outcome.COMPLETED
-        elif not self._blinded:
-            self._tell(self._safely(self._decoder.untold, at))
-        if outcome is None:
-            outcome = classify(cast("BaseException", error))
-        timeout_ns = self.request.timeout_s * 1e9
-        if timeout_ns and outcome in (Outcome.CANCELLED, Outcome.ABANDONED) and at - self._opened >= timeout_ns:
-            outcome = Outcome.TIMED_OUT
+        try:
+            outcome = self._judged(at, error, outcome)
+        except Exception as trouble:
+            self.unread(trouble)
+            outcome = outcome or (Outcome.COMPLETED if error is None else classify(error))
         try:
             if self.sink.run_open:
                 failed = outcome is Outcome.FAILED
-                message = _message(error) if failed and error is not None else ""
+                message = message_of(error) if failed and error is not None else ""
                 self._tell((Closed(RUN, at, outcome, error_type if failed else "", message),))
             self.sink.finish(at)
         except Exception as trouble:
@@ -226,6 +231,25 @@ class Tap:
         # No cycle is left for the collector, and what may still come is not decoded.
         self.sink.tap = None
         self.read, self.record = _nothing, _nothing_recorded
+
+    def _judged(self, at: int, error: BaseException | None, outcome: Outcome | None) -> Outcome:
+        """How it ended, if no event has told it: where the source just ended, that is the dialect's to say."""
+        if error is None and outcome is None:
+            rest = self._rest()
+            if rest:
+                self.feed(rest, at, at)
+            if not self._blinded:
+                self._tell(self._safely(self._decoder.finish, at))
+            # Blind, it cannot know of a terminal event.
+            unended = not self._blinded and self._decoder.terminal
+            return Outcome.TRUNCATED if unended else Outcome.COMPLETED
+        if not self._blinded:
+            self._tell(self._safely(self._decoder.untold, at))
+        if outcome is None:
+            outcome = classify(cast("BaseException", error))
+        if outcome in (Outcome.CANCELLED, Outcome.ABANDONED) and is_late(self.request, at - self._opened):
+            return Outcome.TIMED_OUT
+        return outcome
 
     # What may go wrong ----------------------------------------------------------------------------------------
 
@@ -263,11 +287,17 @@ class Tap:
             self._captured(Event(at, data, self.sink.asked))
         feed = self._decoder.feed
         if self._framing is None:
-            signals = feed(data, at)
+            signals = _listed(feed(data, at))
         else:
             signals = [signal for event in self._events(data) for signal in feed(event, at)]
         self._show(signals)
         return signals
+
+    def _read_blind(self, data: Any, at: int) -> Signals:
+        """What could not be decoded is what somebody wants to look at."""
+        if data.__class__ is not _Rest:
+            self._captured(Event(at, data, self.sink.asked))
+        return ()
 
     def _captured(self, event: Event) -> None:
         if self._capture is not None:
@@ -298,6 +328,7 @@ class Tap:
     def _tell(self, signals: Signals) -> None:
         """Something that was no data told `signals`: the source's clocks are not touched."""
         try:
+            signals = _listed(signals)
             self.sink.apply(signals)
         except Exception as error:
             self.unrecorded(error)
@@ -318,7 +349,7 @@ class Tap:
             return self.unread(error)
 
     def _blind(self, reason: str, error: BaseException | None) -> None:
-        self.read = _nothing
+        self.read = self._read_blind if self._capture is not None else _nothing
         if not self._blinded:
             self._blinded = True
             self._report("blind", reason, error)
@@ -328,11 +359,12 @@ class _Rest(list[Any]):
     """The events that a framing still had at the end: no data that came."""
 
 
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # an exception whose __str__ fails has no message
-        return ""
+def _listed(signals: Signals) -> Signals:
+    """To be read by more than one: a dialect of somebody's may be a generator."""
+    return signals if signals.__class__ in _LISTED else tuple(signals)
+
+
+_LISTED = frozenset({tuple, list, Chunk})
 
 
 def _nothing(data: Any, at: int) -> Signals:

@@ -45,7 +45,7 @@ class Granularity(StrEnum):
     """No generated output in the stream."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, though nobody changes one: that makes it three times dearer to make
 class Request:
     """What is known of a stream when it is opened. Empty means unknown."""
 

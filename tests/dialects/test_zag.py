@@ -132,7 +132,7 @@ ROWS: dict[str, tuple[list[Any], list[str]]] = {
         [INIT, says(tokens=usage(3, 1)), says(text("hi"), tokens=usage(3, 9, 7, 5)), complete()],
         [
             "@1 note m", "@1 +chat: chat m <", "@2 usage chat: 3/1//", "@2 usage 3/1//", "@3 text chat: hi",
-            "@3 usage chat: 15/9/7/5", "@3 usage 15/9/7/5", "@4 note chat: ['end_turn']", "@4 note 0 ['end_turn']",
+            "@4 usage chat: 15/9/7/5", "@4 usage 15/9/7/5", "@4 note chat: ['end_turn']", "@4 note 0 ['end_turn']",
             "@3 -chat:",
         ],
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from streamgauge.transports.inprocess import Gauge
@@ -19,8 +20,14 @@ CLIENTS = {
 """Package: the module that knows its objects."""
 
 
+_STREAMS = frozenset({GeneratorType, AsyncGeneratorType})
+"""What most streams are; no client is one."""
+
+
 def wrap(obj: Any, gauge: Gauge) -> Any | None:
     """A drop-in for `obj`; None where it comes from no known package, or nothing of it streams."""
+    if type(obj) in _STREAMS:
+        return None
     for package in _packages(obj):
         if package in CLIENTS:
             found = importlib.import_module(CLIENTS[package]).wrap(obj, gauge)

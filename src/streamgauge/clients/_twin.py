@@ -45,13 +45,16 @@ def twin(obj: T, methods: Mapping[str, Callable[..., Any] | property], *, again:
     def copied(self: Any) -> Any:
         return again(copy.copy(obj))
 
+    def copied_deeply(self: Any, memo: Any) -> Any:
+        return again(copy.deepcopy(obj, memo))
+
     def reduced(self: Any, protocol: Any) -> Any:
         return obj.__reduce_ex__(protocol)  # pickled, it is the object itself: it is watched where `wrap` is called
 
     if kind.__eq__ is not object.__eq__:
         body["__eq__"] = lambda self, other: obj == original(other)
         body["__hash__"] = (lambda self: hash(obj)) if kind.__hash__ is not None else None
-    body.update({"__new__": new, "__copy__": copied, "__reduce_ex__": reduced})
+    body.update({"__new__": new, "__copy__": copied, "__deepcopy__": copied_deeply, "__reduce_ex__": reduced})
     body.update(methods)
     meta: Any = type(kind)
     made = meta(kind.__name__, (kind,), body)

@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from streamgauge import semconv
-from streamgauge.dialects._dialect import Dialect, field, loaded
+from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
 from streamgauge.dialects._zag_turn import Turn, text_of
 from streamgauge.signals import PERSON_ANSWERED, PERSON_ASKED, RUN, TEXT, Chunk, Closed, Noted, Opened, Signal, Signals
 from streamgauge.wire import Aside, Granularity, Outcome
@@ -87,7 +87,7 @@ class Zag(Dialect):
                     (block,) = data["content"]
                     kind, text = block["type"], block["text"]
                 else:
-                    type_, usage, nested = data.type, data.usage, None
+                    type_, usage, nested = data.type, data.usage, getattr(data, "parent_tool_use_id", None)
                     (block,) = data.content
                     kind, text = block.type, block.text
                 if type_ == "assistant_message" and kind == "text" and text.__class__ is str and text and not nested:
@@ -99,6 +99,9 @@ class Zag(Dialect):
         return self._told(data, at)
 
     def _told(self, data: Any, at: int) -> Signals:
+        read = loaded(data)
+        if read is not data:
+            return self.feed(read, at) if read is not None else NOTHING
         signals: list[Signal] = []
         self._pay(at, signals)
         self._steady = None
@@ -107,8 +110,6 @@ class Zag(Dialect):
             if beside is not None:
                 beside(self, data.data, at, signals)
         else:
-            if data.__class__ is not dict:
-                data = loaded(data)
             type_ = field(data, "type")
             handler = _EVENTS.get(type_) if type_.__class__ is str else None
             if handler is not None:

@@ -60,16 +60,24 @@ class Recorder:
         self._mirror = mirror
 
     def stream(
-        self, request: Request, *, anchor: int, granularity: str = "", counted: bool = True, inward: bool = True
+        self,
+        request: Request,
+        *,
+        at: int,
+        anchor: int,
+        granularity: str = "",
+        counted: bool = True,
+        inward: bool = True,
     ) -> Stream:
         """The recording of one stream, or (not `counted`) of a run that groups streams.
 
         Args:
+            at: when it is opened, on its own clock.
             anchor: nanoseconds to add to the stream's clock for the time since the epoch.
             inward: the run's span is to be current in every read of the source, also between two chunks.
         """
         kind = ContentStream if self.attributes.content.captured else Stream
-        return kind(self, request, anchor, granularity, counted, inward)
+        return kind(self, request, at, anchor, granularity, counted, inward)
 
     def count(self, metric: semconv.Metric, *labels: str, amount: float = 1) -> None:
         """Count something of the middleware's own health."""

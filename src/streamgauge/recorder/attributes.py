@@ -13,13 +13,13 @@ from streamgauge.wire import Outcome, Request
 
 __all__ = ["Attributes", "Content", "span_name"]
 
-_USAGE = (
-    semconv.GEN_AI_USAGE_INPUT_TOKENS,
-    semconv.GEN_AI_USAGE_OUTPUT_TOKENS,
-    semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
-    semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
-    semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
-)
+_USAGE = {
+    "input": semconv.GEN_AI_USAGE_INPUT_TOKENS,
+    "output": semconv.GEN_AI_USAGE_OUTPUT_TOKENS,
+    "cache_read": semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+    "cache_write": semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
+    "reasoning": semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,9 @@ class Attributes:
         }
         if self.content.captured:
             for name in semconv.CONTENT_ATTRIBUTES & given.keys():
-                if given[name] is not None:
-                    plain[name] = self.content.kept(name, str(given[name]))
+                kept = self.content.kept(name, str(given[name])) if given[name] is not None else ""
+                if kept:
+                    plain[name] = kept
         return plain
 
     def profiled(self, operation: str, attributes: dict[str, Any]) -> dict[str, Any]:
@@ -91,9 +92,9 @@ class Attributes:
                 attributes[semconv.SERVER_ADDRESS] = request.server_address
                 if request.server_port:
                     attributes[semconv.SERVER_PORT] = request.server_port
-        if kind == EXECUTE_TOOL:
+        if operation.name and kind == EXECUTE_TOOL:
             attributes[semconv.GEN_AI_TOOL_NAME] = operation.name
-        elif kind == semconv.STEP:
+        elif operation.name and kind == semconv.STEP:
             attributes[semconv.STREAMGAUGE_STEP_NAME] = operation.name
         if operation.agent and kind in (INVOKE_AGENT, EXECUTE_TOOL):
             attributes[semconv.GEN_AI_AGENT_NAME] = operation.agent
@@ -123,15 +124,14 @@ class Attributes:
             attributes[semconv.STREAMGAUGE_STREAM_CHUNKS] = sum(chunks for _, chunks, _ in tallies)
             attributes[semconv.STREAMGAUGE_STREAM_BYTES] = sum(size for _, _, size in tallies)
             attributes[semconv.STREAMGAUGE_STREAM_LONGEST_GAP] = operation.longest / 1e9
-        usage = operation.usage
-        if usage is not None:
-            for name, count in zip(_USAGE, usage.counts(), strict=True):
-                if count is not None:
-                    attributes[name] = count
+        for token_type, count in operation.tokens():
+            attributes[_USAGE[token_type]] = count
         if operation.content:
             import json  # 1 ms, and only where content is asked for
 
             text = self.content.kept(semconv.GEN_AI_OUTPUT_MESSAGES, operation.content)
+            if not text:
+                return attributes
             message = {"role": "assistant", "parts": [{"type": "text", "content": text}]}
             attributes[semconv.GEN_AI_OUTPUT_MESSAGES] = json.dumps([message], ensure_ascii=False)
         return attributes

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from streamgauge import semconv
-from streamgauge.aggregates import Distribution, Exemplar, Labels, Point
+from streamgauge.aggregates import Distribution, Labels, Point
 from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Profile
 from streamgauge.signals import TEXT, Usage
 from streamgauge.wire import Outcome, Request
 
 __all__ = ["Operation", "Origin", "closing_points", "live_points"]
+
+_TOO_MANY = 2**63  # no attribute takes it
 
 Origin: TypeAlias = tuple[int, int, int]
 """Of an exemplar: epoch in nanoseconds, trace id, span id."""
@@ -81,15 +83,17 @@ class Operation:
     def label(self, given: Mapping[str, Any], request: Request) -> None:
         """Whose it is: what was given, else what holds for the operation above, else what the request says."""
         parent = self.parent
-        self.model = given.get(semconv.GEN_AI_REQUEST_MODEL) or (parent.model if parent else request.model)
-        self.provider = given.get(semconv.GEN_AI_PROVIDER_NAME) or (
-            parent.provider if parent else request.provider_name
+        self.model = str(given.get(semconv.GEN_AI_REQUEST_MODEL) or (parent.model if parent else request.model))
+        self.provider = str(
+            given.get(semconv.GEN_AI_PROVIDER_NAME) or (parent.provider if parent else request.provider_name)
         )
-        self.agent = parent.agent if parent else request.agent_name
+        agent = given.get(semconv.GEN_AI_AGENT_NAME)
+        self.agent = str(agent or (parent.agent if parent else request.agent_name))
         if self.operation in INFERENCE:
             self.name = self.model = self.name or self.model
         elif self.operation == INVOKE_AGENT:
-            self.agent = self.name = self.name or ("" if parent else self.agent)
+            # One below another is not that one: it has a name of its own, or none.
+            self.agent = self.name = self.name or ("" if parent and not agent else self.agent)
 
     def relabel(self, noted: Mapping[str, Any]) -> None:
         """Take in what was noted since."""
@@ -103,6 +107,8 @@ class Operation:
             self.agent = str(agent)
             if self.operation == INVOKE_AGENT:
                 self.name = self.agent
+        if self.operation == EXECUTE_TOOL:
+            self.name = str(noted.get(semconv.GEN_AI_TOOL_NAME) or self.name)
         self.provider = str(noted.get(semconv.GEN_AI_PROVIDER_NAME) or self.provider)
         self.granularity = str(noted.get(semconv.STREAMGAUGE_STREAM_GRANULARITY) or self.granularity)
 
@@ -173,15 +179,26 @@ class Operation:
             parent = parent.parent
         return False
 
-    def told_above(self) -> None:
-        """It ends: count it in the nearest agent's run above."""
+    def told_above(self, around: Operation | None) -> None:
+        """It ends: count it in the nearest agent's run above. `around` is the run that its stream is in."""
+        used = self.usage is not None or self.child_usage
         agent = self.parent
-        while agent is not None and agent.operation != INVOKE_AGENT:
+        while agent is not None:
+            agent.child_usage |= used
+            if agent.operation == INVOKE_AGENT:
+                break
             agent = agent.parent
+        agent = agent or around
         if agent is not None:
             agent.tool_calls += self.operation == EXECUTE_TOOL
             agent.inference_calls += self.operation in INFERENCE
-            agent.child_usage |= self.usage is not None or self.child_usage
+
+    def tokens(self) -> Iterator[tuple[str, int]]:
+        """(token type, count) of what was used. What is no count, straight from somebody's JSON, is left out."""
+        if self.usage is not None:
+            for kind, count in zip(semconv.TOKEN_TYPES, self.usage.counts(), strict=True):
+                if isinstance(count, int | float) and not isinstance(count, bool) and 0 <= count < _TOO_MANY:
+                    yield kind, int(count)
 
 
 def live_points(operation: Operation, common: Labels, profile: Profile, origin: Origin | None) -> list[Point]:
@@ -192,7 +209,7 @@ def live_points(operation: Operation, common: Labels, profile: Profile, origin: 
         points.append((semconv.BYTES, (*common, kind), size, None))
     gaps = operation.gaps
     if gaps is not None and any(gaps):
-        exemplar = Exemplar(operation.longest / 1e9, *origin) if origin is not None else None
+        exemplar = (operation.longest / 1e9, *origin) if origin is not None else None
         points.append((profile.per_chunk, common, Distribution(gaps.copy(), operation.gap_total() / 1e9), exemplar))
     return points
 
@@ -212,7 +229,7 @@ def closing_points(
     points: list[Point] = []
 
     def observe(metric: semconv.Metric, labels: Labels, value: float) -> None:
-        points.append((metric, labels, value, Exemplar(value, *origin) if origin is not None else None))
+        points.append((metric, labels, value, (value, *origin) if origin is not None else None))
 
     duration = (operation.end - operation.start) / 1e9
     kind = operation.operation
@@ -228,10 +245,8 @@ def closing_points(
         observe(semconv.TOOL_DURATION, (*common, tool_name, error_type), duration)
     if operation.first_chunk and (operation.parent is None or kind in INFERENCE):
         observe(profile.first_chunk, (*common, granularity), (operation.first_chunk - operation.start) / 1e9)
-    usage = operation.usage
-    if usage is not None and (kind in INFERENCE or not operation.child_usage):
-        for kind, count in zip(semconv.TOKEN_TYPES, usage.counts(), strict=True):
-            if count is not None:
-                for metric, labels in profile.tokens[kind]:
-                    observe(metric, (*common, *labels), count)
+    if kind in INFERENCE or not operation.child_usage:
+        for token_type, count in operation.tokens():
+            for metric, labels in profile.tokens[token_type]:
+                observe(metric, (*common, *labels), count)
     return points

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, ref
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -12,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from streamgauge import semconv
-from streamgauge.aggregates import Exemplar, Labels, Point
+from streamgauge.aggregates import Labels, Point
 from streamgauge.recorder.attributes import span_name
 from streamgauge.recorder.operations import Operation, Origin, closing_points, live_points
 from streamgauge.semconv import EXECUTE_TOOL
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Stream", "current"]
 
 _CURRENT = otel_context.create_key("streamgauge-stream")
+"""A weak reference: the stream itself holds the context."""
 _GAP_BOUNDS_NS = tuple(int(bound * 1e9) for bound in semconv.GAP_SECONDS)
-_KINDS = {"CLIENT": SpanKind.CLIENT, "INTERNAL": SpanKind.INTERNAL}
 _UNSET_STATUS = frozenset({Outcome.COMPLETED, Outcome.CANCELLED, Outcome.ABANDONED})
 _FAILURES = frozenset({Outcome.FAILED, Outcome.TRUNCATED, Outcome.TIMED_OUT})
 _ERROR_TYPES = {
@@ -50,12 +51,18 @@ _PAUSE_NS = 100_000_000
 """A time between two events from which on it is asked whose it was."""
 _UNREAD = -1
 """A pause that the first data is always beyond, so that it needs no test of its own."""
+_NEVER = 1 << 62
+"""A pause that nothing is beyond."""
 
 
 def current() -> Stream | None:
     """The stream, or run, whose code is running in this context."""
-    found = otel_context.get_value(_CURRENT)
-    return found if isinstance(found, Stream) else None
+    return _stream_in(otel_context.get_current())
+
+
+def _stream_in(context: Context) -> Stream | None:
+    found = otel_context.get_value(_CURRENT, context)
+    return found() if isinstance(found, ReferenceType) else None
 
 
 class Stream:
@@ -69,20 +76,20 @@ class Stream:
     )  # fmt: skip
 
     def __init__(
-        self, recorder: Recorder, request: Request, anchor: int, granularity: str, counted: bool, inward: bool
+        self, recorder: Recorder, request: Request, at: int, anchor: int, granularity: str, counted: bool, inward: bool
     ) -> None:
         self._recorder = recorder
         self._granularity = granularity
         self._counted = counted
         self._operations: dict[str, Operation] = {}
         self._parent = otel_context.get_current()
-        outer = otel_context.get_value(_CURRENT, self._parent)
-        if isinstance(outer, Stream):
+        outer = _stream_in(self._parent)
+        if outer is not None:
             request = request.updated(
                 conversation_id=request.conversation_id or outer.request.conversation_id,
-                timeout_s=request.timeout_s or outer.request.timeout_s,
+                timeout_s=outer.left_s(at, request.timeout_s),
             )
-        self._outer = outer if isinstance(outer, Stream) and not outer._counted else None
+        self._outer = outer if outer is not None and not outer._counted else None
         self._resumes: Stream | None = None
         """The run in which this stream is a retry, until its first data."""
         self.request: Request = request
@@ -98,6 +105,15 @@ class Stream:
         self.tap: Any = None
         """The tap that this is the recording of."""
         self._fresh()
+
+    def left_s(self, at: int, timeout_s: float) -> float:
+        """The deadline of what is opened in this stream at `at`, with `timeout_s` of its own; 0 is none. Never beyond
+        this one's."""
+        own = self.request.timeout_s
+        if not own:
+            return timeout_s
+        left = max(own - (at - self.opened) / 1e9, 1e-9)
+        return min(timeout_s, left) if timeout_s else left
 
     def _fresh(self) -> None:
         """What belongs to one run: a stream may have several, one after the other."""
@@ -148,9 +164,12 @@ class Stream:
         """Signals of something that was no data of the source: its clocks are not touched."""
         for signal in signals:
             if signal.__class__ is Chunk:
-                at = self.at
-                self.record(signal, signal.at, signal.at)
-                self.at = at
+                at, pause_ns, inward = self.at, self._pause_ns, self.inward
+                self._pause_ns = _NEVER
+                try:
+                    self.record(signal, signal.at, signal.at)
+                finally:
+                    self.at, self._pause_ns, self.inward = at, pause_ns, inward
             else:
                 _APPLY[signal.__class__](self, signal)
 
@@ -161,8 +180,7 @@ class Stream:
         if operation.starting:
             self._persons = 0
             operation.starts(at, len(_GAP_BOUNDS_NS) + 1)
-            if operation.retry is not None:
-                self._end_retry(operation, at)
+            self._alive(operation, at)
             return
         bucket = bisect_left(_GAP_BOUNDS_NS, gap)
         operation.gaps[bucket] += 1  # type: ignore[index]
@@ -193,7 +211,7 @@ class Stream:
         self._stalls += 1
         labels = (*self.common(), "tool" if self._tools else "generation")
         origin = self._origin(self._operations.get(RUN), at)
-        exemplar = Exemplar(waited / 1e9, *origin) if origin is not None else None
+        exemplar = (waited / 1e9, *origin) if origin is not None else None
         points: list[Point] = [
             (semconv.STALLS, labels, 1, None),
             (semconv.STALL_DURATION, labels, waited / 1e9, exemplar),
@@ -211,7 +229,9 @@ class Stream:
         if signal.key in self._operations:
             self._close(Closed(signal.key, signal.at))
         parent = None
+        given = signal.attributes
         if signal.key == RUN:
+            given = {**self.request.attributes, **given}
             self._fresh()
             self.opened = signal.at
             if self.at < signal.at:
@@ -220,24 +240,23 @@ class Stream:
             parent = self._operations.get(signal.parent) or self._operations.get(RUN)
             if parent is None:  # the run has ended, or has not begun
                 return
-            if parent.retry is not None:
-                self._end_retry(parent, signal.at)
+            self._alive(parent, signal.at)
         operation = Operation(signal.key, signal.operation, signal.name, parent, signal.at)
-        operation.label(signal.attributes, self.request)
+        operation.label(given, self.request)
         if signal.operation == EXECUTE_TOOL:
             self._tools += 1
         above = parent.context if parent is not None else self._parent
         operation.span = recorder.tracer.start_span(
             span_name(operation),
             context=above,
-            kind=_KINDS[semconv.SPANS[signal.operation][1]] if signal.operation in semconv.SPANS else SpanKind.INTERNAL,
-            attributes=recorder.attributes.opening(operation, self.request, self._granularity, signal.attributes),
+            kind=SpanKind.CLIENT if signal.operation in semconv.INFERENCE else SpanKind.INTERNAL,
+            attributes=recorder.attributes.opening(operation, self.request, self._granularity, given),
             start_time=signal.at + self.anchor,
         )
         operation.context = trace.set_span_in_context(operation.span, above)
         self._operations[signal.key] = operation
         if signal.key == RUN:
-            operation.context = self.context = otel_context.set_value(_CURRENT, self, operation.context)
+            operation.context = self.context = otel_context.set_value(_CURRENT, ref(self), operation.context)
             recorder.streams.add(self)
             self._retries_outer(operation, signal.at)
             if self._counted:
@@ -247,44 +266,59 @@ class Stream:
         operation = self._operations.get(signal.key)
         if operation is None:
             return
-        for below in [other for other in reversed(self._operations.values()) if other.below(operation)]:
+        ending = [other for other in reversed(self._operations.values()) if other.below(operation)]
+        for below in ending:
             below.unseen = signal.outcome is Outcome.COMPLETED
-            self._finish(below, signal)
-        self._finish(operation, signal)
+        self._finish_all([*ending, operation], signal)
+
+    def _finish_all(self, operations: Sequence[Operation], signal: Closed) -> None:
+        """Close them all, in this order, whatever fails on the way."""
+        trouble = None
+        for operation in operations:
+            try:
+                self._finish(operation, signal)
+            except Exception as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
 
     def _finish(self, operation: Operation, signal: Closed) -> None:
-        """Close one operation that has none open below it."""
+        """Close one operation that has none open below it. Once: a shutdown may come at the same time."""
+        if operation.end:
+            return
         at = operation.end = max(signal.at, operation.start)
         outcome = signal.outcome
         error_type = _ERROR_TYPES.get(outcome, "")
         if outcome in (Outcome.FAILED, Outcome.TRUNCATED) and signal.error_type:
             error_type = signal.error_type
-        if operation.retry is not None:
-            self._end_retry(operation, at)
         is_run = operation.key == RUN
         if operation.operation == EXECUTE_TOOL:
             self._tools -= 1
-        operation.told_above()
+        operation.told_above(self._outer._operations.get(RUN) if self._outer is not None else None)
         self._gaps += operation.gap_count()
         self._gap_ns += operation.gap_total()
         recorder = self._recorder
         points: list[Point] = []
         try:
+            if operation.retry is not None:
+                self._end_retry(operation, at)
             points = self._points(operation, outcome, error_type, at)
-        finally:  # whatever fails, the span ends
-            with recorder.aggregates.lock:  # counted here, gone there: nothing is seen twice, or not at all
-                recorder.aggregates.record_locked(points)
-                self._operations.pop(operation.key, None)
-                if is_run:
-                    recorder.aggregates.unwatch_locked(self)
-            self._end_span(operation, signal, outcome, error_type)
+        finally:  # whatever fails, it is gone, and its span ends
+            try:
+                with recorder.aggregates.lock:  # counted here, gone there: nothing is seen twice, or not at all
+                    self._operations.pop(operation.key, None)
+                    if is_run:
+                        recorder.aggregates.unwatch_locked(self)
+                        recorder.streams.discard(self)
+                    recorder.aggregates.record_locked(points)
+            finally:
+                self._end_span(operation, signal, outcome, error_type)
         recorder.mirror(points, operation.context)
         if is_run:
-            recorder.streams.discard(self)
             self._tell_outer(outcome, error_type, at)
 
     def _points(self, operation: Operation, outcome: Outcome, error_type: str, at: int) -> list[Point]:
-        common = self._common(operation)
+        common = self._settled(operation)
         cap = self._recorder.aggregates.cap
         profile = self._recorder.profile
         granularity = operation.granularity or self._granularity
@@ -321,12 +355,12 @@ class Stream:
         ]
         for metric, labels, value in values:
             if value is not None:
-                points.append((metric, labels, value, Exemplar(value, *origin) if origin is not None else None))
+                points.append((metric, labels, value, (value, *origin) if origin is not None else None))
         return points
 
     def _waits(self) -> tuple[int, int]:
-        """Nanoseconds waited for the source, and for the caller: its share is what is left. Neither ever shrinks, though
-        the two are read one after the other."""
+        """Nanoseconds waited for the source, and for the caller: its share is what is left. Neither ever shrinks,
+        though the two are read one after the other."""
         source = self._source_ns
         self._caller_ns = max(self._caller_ns, self.at - self.opened - source)
         return source, self._caller_ns
@@ -360,18 +394,16 @@ class Stream:
 
     def finish(self, at: int, outcome: Outcome = Outcome.COMPLETED) -> None:
         """Close all that is still open, whatever fails on the way."""
-        trouble = None
-        while self._operations:
-            key = next(reversed(self._operations))
-            try:
-                self._finish(self._operations[key], Closed(key, at, outcome))
-            except Exception as error:
-                trouble = error
-                self._operations.pop(key, None)
+        try:
+            self._finish_all(list(reversed(self._operations.values())), Closed(RUN, at, outcome))
+        finally:
+            self.forget()
+
+    def forget(self) -> None:
+        """Whatever is open is somebody else's to close: in a forked child, the parent's."""
+        self._operations.clear()
         self._recorder.streams.discard(self)
         self._recorder.aggregates.unwatch(self)
-        if trouble is not None:
-            raise trouble
 
     # The other signals ----------------------------------------------------------------------------------------
 
@@ -412,7 +444,9 @@ class Stream:
             return
         if operation.retry is not None:
             self._end_retry(operation, signal.at)
-        operation.interrupted()
+        for each in self._operations.values():  # the next chunk of it, or of any below, is a sign of life
+            if each is operation or each.below(operation):
+                each.interrupted()
         attributes: dict[str, Any] = {
             semconv.STREAMGAUGE_RETRY_TARGET: signal.target,
             semconv.STREAMGAUGE_RETRY_ATTEMPT: signal.attempt,
@@ -430,6 +464,14 @@ class Stream:
         capped = self._recorder.aggregates.cap(semconv.RETRIES.labels, (signal.target, signal.reason))
         point: Point = (semconv.RETRIES, (*(common or self._common(operation)), *capped), 1, None)
         self._recorder.record([point], operation.context)
+
+    def _alive(self, operation: Operation, at: int) -> None:
+        """A sign of life of an operation: also of those above."""
+        above: Operation | None = operation
+        while above is not None:
+            if above.retry is not None:
+                self._end_retry(above, at)
+            above = above.parent
 
     def _end_retry(self, operation: Operation, at: int) -> None:
         span, operation.retry = operation.retry, None
@@ -485,6 +527,14 @@ class Stream:
         )
         return self._recorder.aggregates.cap(semconv.COMMON_LABELS, values)
 
+    def _settled(self, operation: Operation) -> Labels:
+        """The same, from now on for good: two threads may ask, and a counter is not to change its series."""
+        common = self._common(operation)
+        with self._recorder.aggregates.lock:
+            if operation.frozen is None:
+                operation.frozen = common
+            return operation.frozen
+
     def _origin(self, operation: Operation | None, at: int) -> Origin | None:
         """What the exemplars of an operation point at."""
         kept = self._recorder.exemplars
@@ -515,13 +565,15 @@ class Stream:
 
     def points(self, partial: object) -> Iterable[Point]:
         assert isinstance(partial, Operation)
-        common = partial.frozen = self._common(partial)
-        points = live_points(partial, common, self._recorder.profile, None)
+        waits = (0, 0)
         if partial.key == RUN and self._counted:
-            waits = self._waits()
+            running = self._waits()
             # Of a run that has ended since, only its own count: the stream may be in its next one.
-            points += _wait_points(partial.waits or waits, common)
-        return points
+            waits = partial.waits or running
+        if not partial.segments and not any(waits):
+            return []  # and a name that comes later may still be its label
+        common = self._settled(partial)
+        return live_points(partial, common, self._recorder.profile, None) + _wait_points(waits, common)
 
 
 def _wait_points(waits: tuple[int, int], common: Labels) -> list[Point]:

@@ -24,11 +24,11 @@ from streamgauge.tap import Tap
 from streamgauge.transports._dropped import dropped, ready
 from streamgauge.wire import Outcome, Request
 
-__all__ = ["Gauge", "is_stream", "is_wrapped"]
+__all__ = ["Gauge", "is_stream", "is_wrapped", "leave"]
 
 _clock = time.monotonic_ns
 
-Opener = Callable[[Request, bool], Tap]
+Opener = Callable[[Request, bool, int | None], Tap]
 
 
 class Gauge:
@@ -53,14 +53,15 @@ class Gauge:
         self._ambient = ambient
         self._options = options
 
-    def open(self, *, dialect: str, opens_run: bool = True, **fields: Any) -> Tap:
+    def open(self, *, dialect: str, opens_run: bool = True, at: int | None = None, **fields: Any) -> Tap:
         """Open a stream's run, now.
 
         Args:
             opens_run: whether its run begins now; else the dialect opens it.
+            at: when it was opened, where it is not now.
             fields: of `Request`.
         """
-        return self._open(Request(**{"dialect": dialect, **fields, **self._options}), opens_run)
+        return self._open(Request(**{"dialect": dialect, **fields, **self._options}), opens_run, at)
 
     def stream(self, source: Any, tap: Tap, *, ends: bool = True) -> Any:
         """`source`, wrapped: an iterator, generator, iterable or context manager, sync or async.
@@ -68,7 +69,7 @@ class Gauge:
         Args:
             ends: the end of this stream is the end of the tap.
         """
-        return _wrapped(source, tap, ends, self._ambient, lambda: self._open(tap.request, True))
+        return _wrapped(source, tap, ends, self._ambient, lambda: self._open(tap.request, True, None))
 
     @contextmanager
     def inside(self, tap: Tap) -> Iterator[None]:
@@ -79,7 +80,7 @@ class Gauge:
         try:
             yield
         finally:
-            _leave(ambient, token, context)
+            leave(ambient, token, context)
 
     def current(self) -> Tap | None:
         """The tap whose source is being read in this context, also in tasks and threads that it started."""
@@ -105,7 +106,8 @@ class _Stream:
     """What every wrapped stream is. `_s_` names are ours; all others are the source's."""
 
     __slots__ = (
-        "__weakref__", "_s_again", "_s_ambient", "_s_ends", "_s_given", "_s_hot", "_s_source", "_s_tap",
+        "__weakref__", "_s_again", "_s_ambient", "_s_ends", "_s_entered", "_s_hot", "_s_looped", "_s_owner",
+        "_s_source", "_s_tap",
     )  # fmt: skip
 
     _s_again: Callable[[], Tap]
@@ -113,14 +115,19 @@ class _Stream:
     _s_ambient: ContextVar[Any]
     _s_ends: bool
     """The end of this stream is the end of the tap."""
-    _s_given: bool
-    """Another object ends the tap: its being dropped is not this one's."""
+    _s_entered: bool
+    """It is inside a `with` of its own: that will say how it ended."""
     _s_hot: tuple[Any, ...]
     """All that a read needs, in one look-up."""
+    _s_looped: bool
+    _s_owner: Any
+    """Who ends the tap by being dropped, where it is not this one. It lives as long as this one."""
     _s_source: Any
     _s_tap: Tap
 
-    def __init__(self, source: Any, tap: Tap, ends: bool, ambient: ContextVar[Any], again: Callable[[], Tap]) -> None:
+    def __init__(
+        self, source: Any, tap: Tap, ends: bool, ambient: ContextVar[Any], again: Callable[[], Tap], owner: Any
+    ) -> None:
         kind = type(source)
         read = getattr(kind, "__anext__", None) or getattr(kind, "__next__", None)
         put = object.__setattr__
@@ -131,7 +138,9 @@ class _Stream:
         put(self, "_s_ends", ends)
         put(self, "_s_ambient", ambient)
         put(self, "_s_again", again)
-        put(self, "_s_given", False)
+        put(self, "_s_owner", owner)
+        put(self, "_s_entered", False)
+        put(self, "_s_looped", False)
         if kind in _NAMED_TYPES:
             put(self, "__qualname__", source.__qualname__)
 
@@ -151,10 +160,13 @@ class _Stream:
     def __repr__(self) -> str:
         return repr(self._s_source)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._s_source.__reduce_ex__(protocol)  # a copy is one of the source, and nobody watches it
+
     def __del__(self) -> None:
         # The source is closed by its own collection, as it would be without us.
         try:
-            if self._s_ends and not self._s_given:
+            if self._s_ends and self._s_owner is None:
                 dropped(self._s_tap, _clock())
         except AttributeError:  # it was never built
             pass
@@ -175,9 +187,9 @@ class _Stream:
             outcome = Outcome.ABANDONED
         self._s_over(None, outcome)
 
-    def _s_leave(self, token: Token[Any] | None) -> None:
+    def _s_leave(self, token: Token[Any] | None, context: Any = None) -> None:
         if token is not None:
-            _leave(self._s_ambient, token, self._s_tap.sink.context)
+            leave(self._s_ambient, token, self._s_tap.sink.context if context is None else context)
 
 
 class _Open(_Stream):
@@ -193,7 +205,7 @@ class _Iterator(_Stream):
     __slots__ = ()
 
     def __iter__(self) -> Any:
-        return self
+        return _looped(self, iter)
 
     def __next__(self) -> Any:
         sink, tap, read, enter, inside, leave = self._s_hot
@@ -224,7 +236,46 @@ class _Iterator(_Stream):
         return item
 
 
-class _Generator(_Stream):
+class _Driven(_Stream):
+    __slots__ = ()
+
+    def _s_drive(self, step: Callable[..., Any], args: tuple[Any, ...], thrown: BaseException | None) -> Any:
+        sink = self._s_tap.sink
+        context = sink.context
+        token = self._s_ambient.set(context)
+        asked = sink.asked = _clock()
+        try:
+            item = step(*args)
+        except StopIteration:
+            self._s_leave(token, context)
+            self._s_over(None)
+            raise
+        except BaseException as error:
+            self._s_leave(token, context)
+            if error is thrown or type(error) is type(thrown):
+                self._s_given_up(error)
+            else:
+                self._s_over(error)
+            raise
+        at = _clock()
+        self._s_leave(token, context)
+        self._s_tap.feed(item, asked, at)
+        return item
+
+
+class _IteratorToo(_Driven):
+    """A sync iterator that is an async one as well: what a read needs at hand is the async one's."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        return _looped(self, iter)
+
+    def __next__(self) -> Any:
+        return self._s_drive(next, (self._s_source,), None)
+
+
+class _Generator(_Driven):
     __slots__ = ()
 
     def send(self, value: Any) -> Any:
@@ -232,28 +283,6 @@ class _Generator(_Stream):
 
     def throw(self, *error: Any) -> Any:
         return self._s_drive(self._s_source.throw, error, _thrown(error))
-
-    def _s_drive(self, step: Callable[..., Any], args: tuple[Any, ...], thrown: BaseException | None) -> Any:
-        sink = self._s_tap.sink
-        token = self._s_ambient.set(sink.context)
-        asked = sink.asked = _clock()
-        try:
-            item = step(*args)
-        except StopIteration:
-            self._s_leave(token)
-            self._s_over(None)
-            raise
-        except BaseException as error:
-            self._s_leave(token)
-            if error is thrown or type(error) is type(thrown):
-                self._s_given_up(error)
-            else:
-                self._s_over(error)
-            raise
-        at = _clock()
-        self._s_leave(token)
-        self._s_tap.feed(item, asked, at)
-        return item
 
 
 class _Close(_Stream):
@@ -268,7 +297,7 @@ class _AsyncIterator(_Stream):
     __slots__ = ()
 
     def __aiter__(self) -> Any:
-        return self
+        return _looped(self, aiter)
 
     async def __anext__(self) -> Any:
         sink, tap, read, enter, inside, leave = self._s_hot
@@ -310,23 +339,24 @@ class _AsyncGenerator(_Stream):
 
     async def _s_drive(self, step: Callable[..., Any], args: tuple[Any, ...], thrown: BaseException | None) -> Any:
         sink = self._s_tap.sink
-        token = self._s_ambient.set(sink.context)
+        context = sink.context
+        token = self._s_ambient.set(context)
         asked = sink.asked = _clock()
         try:
             item = await step(*args)
         except StopAsyncIteration:
-            self._s_leave(token)
+            self._s_leave(token, context)
             self._s_over(None)
             raise
         except BaseException as error:
-            self._s_leave(token)
+            self._s_leave(token, context)
             if error is thrown or type(error) is type(thrown):
                 self._s_given_up(error)
             else:
                 self._s_over(error)
             raise
         at = _clock()
-        self._s_leave(token)
+        self._s_leave(token, context)
         self._s_tap.feed(item, asked, at)
         return item
 
@@ -343,14 +373,14 @@ class _Iterable(_Stream):
     __slots__ = ()
 
     def __iter__(self) -> Any:
-        return _part(self, iter(self._s_source))
+        return _looped(self, iter)
 
 
 class _AsyncIterable(_Stream):
     __slots__ = ()
 
     def __aiter__(self) -> Any:
-        return _part(self, aiter(self._s_source))
+        return _looped(self, aiter)
 
 
 class _Context(_Stream):
@@ -385,8 +415,9 @@ class _AsyncContext(_Stream):
         return await self._s_source.__aexit__(*error)
 
 
-def _leave(ambient: ContextVar[Any], token: Token[Any], context: Any) -> None:
-    # Where the context is no longer ours, the source has changed it on purpose, or another task closes it.
+def leave(ambient: ContextVar[Any], token: Token[Any], context: Any) -> None:
+    """Undo what made `context` the current one, if it still is: else the source has changed it on purpose, or another
+    task closes it."""
     if ambient.get(None) is context:
         try:
             ambient.reset(token)
@@ -394,22 +425,41 @@ def _leave(ambient: ContextVar[Any], token: Token[Any], context: Any) -> None:
             pass
 
 
-def _part(whole: _Stream, source: Any) -> Any:
-    """One iteration of an iterable: the first is the stream that was opened with it, each later one a stream of its
-    own."""
-    tap = whole._s_again() if whole._s_given else whole._s_tap
-    object.__setattr__(whole, "_s_given", True)
-    return _wrapped(source, tap, True, whole._s_ambient, whole._s_again)
+def _looped(whole: _Stream, begin: Callable[[Any], Any]) -> Any:
+    """What a loop over `whole` reads: itself; or what the source's own `__iter__` gives.
+
+    The first loop over an iterable is the stream that was opened with it, and each later one a stream of its own. An
+    iterator that gives another one can still be read itself, so that the two are one stream.
+    """
+    try:
+        source = begin(whole._s_source)
+    except BaseException as error:
+        whole._s_over(error)
+        raise
+    if source is whole._s_source:
+        return whole
+    again = whole._s_looped
+    put = object.__setattr__
+    put(whole, "_s_looped", True)
+    is_iterator = whole._s_hot[2] is not None
+    if again and not is_iterator:
+        return _wrapped(source, whole._s_again(), True, whole._s_ambient, whole._s_again)
+    owned = is_iterator or whole._s_entered or whole._s_owner is not None
+    if not owned:
+        put(whole, "_s_owner", _THE_LOOP)  # who holds the loop holds the stream
+    owner = whole if owned else None
+    return _wrapped(source, whole._s_tap, whole._s_ends, whole._s_ambient, whole._s_again, owner)
 
 
 def _entered(manager: _Stream, entered: Any) -> Any:
     """What `with` gives: the manager itself, the stream that it made, or something else that only it knows."""
     if entered is manager._s_source:
+        object.__setattr__(manager, "_s_entered", True)
         return manager
     if not is_stream(entered):
         return entered
     # It does not end the tap when it is dropped: that is for the exit to say, with what the caller raised.
-    return _wrapped(entered, manager._s_tap, True, manager._s_ambient, manager._s_again, dropped=False)
+    return _wrapped(entered, manager._s_tap, manager._s_ends, manager._s_ambient, manager._s_again, manager)
 
 
 def _thrown(error: tuple[Any, ...]) -> BaseException | None:
@@ -423,9 +473,17 @@ def _thrown(error: tuple[Any, ...]) -> BaseException | None:
     return BaseException.__new__(first) if isinstance(first, type) and issubclass(first, BaseException) else None
 
 
-_FORWARDED = ("__len__", "__length_hint__", "__getitem__", "__contains__", "__call__", "__await__", "__reversed__")
+_THE_LOOP = object()
+
+_FORWARDED = (
+    "__len__", "__length_hint__", "__getitem__", "__setitem__", "__delitem__", "__contains__", "__reversed__",
+    "__call__", "__await__", "__bool__", "__str__", "__format__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__",
+    "__ge__", "__hash__", "__copy__", "__deepcopy__",
+)  # fmt: skip
+"""Where the source's type has its own."""
 _ABILITIES: tuple[tuple[type, Callable[[type], bool]], ...] = (
-    (_Iterator, lambda kind: hasattr(kind, "__next__")),
+    (_Iterator, lambda kind: hasattr(kind, "__next__") and not hasattr(kind, "__anext__")),
+    (_IteratorToo, lambda kind: hasattr(kind, "__next__") and hasattr(kind, "__anext__")),
     (_Generator, lambda kind: hasattr(kind, "send") and hasattr(kind, "throw") and hasattr(kind, "__next__")),
     (_Close, lambda kind: hasattr(kind, "close")),
     (_AsyncIterator, lambda kind: hasattr(kind, "__anext__")),
@@ -445,7 +503,10 @@ _NAMED_TYPES = frozenset({GeneratorType, AsyncGeneratorType})
 @lru_cache(maxsize=1024)  # of types; more than any program streams from
 def _class_for(kind: type) -> type[_Stream]:
     abilities = tuple(ability for ability, has in _ABILITIES if has(kind)) or (_Stream,)
-    names: dict[str, Any] = {name: _forward(name) for name in _FORWARDED if hasattr(kind, name)}
+    own_names = (name for name in _FORWARDED if getattr(kind, name, None) is not getattr(object, name, None))
+    names: dict[str, Any] = {name: _forward(name) for name in own_names}
+    if kind.__hash__ is None:
+        names["__hash__"] = None
     slots: tuple[str, ...] = ()
     if kind in _NAMED_TYPES:
         # No __getattr__ on the class: with one, the interpreter specialises no attribute access (50 ns a chunk). A
@@ -467,11 +528,8 @@ def _forward(name: str) -> Callable[..., Any]:
 
 
 def _wrapped(
-    source: Any, tap: Tap, ends: bool, ambient: ContextVar[Any], again: Callable[[], Tap], *, dropped: bool = True
+    source: Any, tap: Tap, ends: bool, ambient: ContextVar[Any], again: Callable[[], Tap], owner: Any = None
 ) -> Any:
     kind: Any = type(source)
     ready()
-    stream = _class_for(kind)(source, tap, ends, ambient, again)
-    if not dropped:
-        object.__setattr__(stream, "_s_given", True)
-    return stream
+    return _class_for(kind)(source, tap, ends, ambient, again, owner)
