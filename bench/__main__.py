@@ -237,9 +237,7 @@ def main() -> int:
         "memory_kib": memory(MODEL_CALL),
         "import_ms": importing(),
     }
-    by_mode = {
-        mode: [found[mode] for found in results["per_chunk_ns"].values()] for mode in ("sync", "async")
-    }
+    by_mode = {mode: [found[mode] for found in results["per_chunk_ns"].values()] for mode in ("sync", "async")}
     cheaper = [each["util-genai"] / each["streamgauge"] for found in by_mode.values() for each in found]
     results["budgets"] = {
         "chunk, sync": max(found["streamgauge"] for found in by_mode["sync"]) / 1e3,

@@ -25,6 +25,10 @@ class HandClock:
         self.now += int(milliseconds * 1_000_000)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew (see tests/test_semconv.py)")
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     hand = HandClock()

@@ -165,12 +165,16 @@ class Aggregates:
             self._recording = False
 
     def _add(self, metric: Metric, labels: Labels, amount: float) -> None:
-        series = self._series.setdefault(metric, {})
+        series = self._series.get(metric)
+        if series is None:
+            series = self._series[metric] = {}
         series[labels] = series.get(labels, 0) + amount  # type: ignore[operator]
 
     def _observe(self, metric: Metric, labels: Labels, value: Any, exemplar: Sample | None) -> None:
-        series = self._series.setdefault(metric, {})
-        distribution = series.get(labels)
+        series = self._series.get(metric)
+        if series is None:
+            series = self._series[metric] = {}
+        distribution: Any = series.get(labels)
         if distribution is None:
             distribution = series[labels] = Distribution([0] * (len(metric.buckets) + 1), 0.0)
         assert distribution.__class__ is Distribution

@@ -53,16 +53,20 @@ def wrap(
     Raises: UnknownDialectError; UnwrappableError where nothing of `obj` streams; UsageError for a dialect from outside
         that cannot be loaded.
     """
-    options = (
-        ("dialect", dialect), ("agent_name", agent_name), ("model", model), ("provider_name", provider_name),
-        ("conversation_id", conversation_id), ("server_address", server_address), ("timeout_s", timeout_s),
-        ("operation", operation), ("attributes", attributes),
-    )  # fmt: skip
     if is_wrapped(obj):
         return obj
     if dialect is not None:
         known_dialect(dialect)
-    gauge = _LateGauge({name: value for name, value in options if value})
+    named = agent_name or model or provider_name or conversation_id
+    if named or server_address or timeout_s or operation or attributes:
+        options = (
+            ("dialect", dialect), ("agent_name", agent_name), ("model", model), ("provider_name", provider_name),
+            ("conversation_id", conversation_id), ("server_address", server_address), ("timeout_s", timeout_s),
+            ("operation", operation), ("attributes", attributes),
+        )  # fmt: skip
+        gauge: Gauge = _LateGauge({name: value for name, value in options if value})
+    else:
+        gauge = _plain_gauge(dialect)
     found = clients.wrap(obj, gauge)
     if found is None:
         found = _wrap_any(obj, gauge)
@@ -81,6 +85,12 @@ class _LateGauge(Gauge):
             recorder.ambient(),
             options,
         )
+
+
+@functools.lru_cache(maxsize=64)
+def _plain_gauge(dialect: str | None) -> Gauge:
+    """The gauge of a `wrap` that says no more than this: most say no more, for each stream anew."""
+    return _LateGauge({} if dialect is None else {"dialect": dialect})
 
 
 def _wrap_any(obj: Any, gauge: Gauge) -> Any:

@@ -75,6 +75,7 @@ class Pipeline:
             exemplars=settings.exemplar_filter,
             content=Content(settings.spans_have_content, settings.content_max_bytes, self._redacting(redact)),
             mirror=mirror,
+            meter_chunks=settings.chunk_meter,
         )
         self.observers = Observers(lambda reason: self.recorder.count(semconv.TAP_ERRORS, reason))
 
@@ -293,7 +294,8 @@ def setup(
 
 def shutdown() -> None:
     """Close what is open, as `shutdown`, and flush and stop the exporters of `setup`, for at most `shutdown_timeout_s`.
-    Called by itself when the interpreter exits. Streams opened later pass as before; `setup` has them exported again."""
+    Called by itself when the interpreter exits. Streams opened later pass as before; `setup` has them
+    exported again."""
     if _pipeline is not None:
         _shut(_pipeline)
 

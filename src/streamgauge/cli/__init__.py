@@ -30,7 +30,7 @@ start here:
 
 then, in your own program:
   import streamgauge
-  streamgauge.setup()              spans and metrics go to OTLP
+  streamgauge.setup()              /metrics; and OTLP, where its endpoint is set
   agent = streamgauge.wrap(agent)  the same agent, its streams are measured
 
 where a stream looks wrong:

@@ -17,9 +17,9 @@ from opentelemetry.trace import Tracer
 from streamgauge import semconv
 from streamgauge.aggregates import Aggregates, Point
 from streamgauge.recorder.attributes import Attributes, Content
-from streamgauge.recorder.content import ContentStream
 from streamgauge.recorder.context import ambient
 from streamgauge.recorder.stream import Stream, current
+from streamgauge.recorder.variants import ContentStream, MeteredContentStream, MeteredStream
 from streamgauge.semconv import Profile
 from streamgauge.wire import Request
 
@@ -40,6 +40,7 @@ class Recorder:
         exemplars: str = "trace_based",
         content: Content | None = None,
         mirror: Callable[[Sequence[Point], Context], None] | None = None,
+        meter_chunks: bool = False,
     ) -> None:
         """
         Args:
@@ -48,6 +49,7 @@ class Recorder:
             exemplars: `trace_based`, `always_on` or `always_off`, as `OTEL_METRICS_EXEMPLAR_FILTER` has it.
             content: by default none goes on spans.
             mirror: also given every point, for a host's own meters.
+            meter_chunks: each chunk gap is a point for the mirror; else it has none of them.
         """
         self.tracer = tracer
         self.aggregates = aggregates
@@ -58,6 +60,9 @@ class Recorder:
         self.attributes = Attributes(profile, content or Content())
         self.streams: set[Stream] = set()
         self._mirror = mirror
+        kinds = {(False, False): Stream, (True, False): ContentStream, (False, True): MeteredStream}
+        metered = meter_chunks and mirror is not None
+        self._kind = kinds.get((self.attributes.content.captured, metered), MeteredContentStream)
 
     def stream(
         self,
@@ -76,8 +81,7 @@ class Recorder:
             anchor: nanoseconds to add to the stream's clock for the time since the epoch.
             inward: the run's span is to be current in every read of the source, also between two chunks.
         """
-        kind = ContentStream if self.attributes.content.captured else Stream
-        return kind(self, request, at, anchor, granularity, counted, inward)
+        return self._kind(self, request, at, anchor, granularity, counted, inward)
 
     def count(self, metric: semconv.Metric, *labels: str, amount: float = 1) -> None:
         """Count something of the middleware's own health."""

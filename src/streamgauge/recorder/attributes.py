@@ -106,7 +106,8 @@ class Attributes:
         """What was learned since, without what only the stream as a whole knows. Not in the profile's names yet."""
         kind = operation.operation
         attributes = operation.attributes or {}
-        attributes[semconv.STREAMGAUGE_OUTCOME] = str(outcome)
+        if operation.parent is None or outcome is not Outcome.COMPLETED:
+            attributes[semconv.STREAMGAUGE_OUTCOME] = str(outcome)
         if error_type:
             attributes[semconv.ERROR_TYPE] = error_type
         if operation.unseen:
@@ -123,7 +124,8 @@ class Attributes:
             tallies = list(operation.tallies())
             attributes[semconv.STREAMGAUGE_STREAM_CHUNKS] = sum(chunks for _, chunks, _ in tallies)
             attributes[semconv.STREAMGAUGE_STREAM_BYTES] = sum(size for _, _, size in tallies)
-            attributes[semconv.STREAMGAUGE_STREAM_LONGEST_GAP] = operation.longest / 1e9
+            if operation.longest:
+                attributes[semconv.STREAMGAUGE_STREAM_LONGEST_GAP] = operation.longest / 1e9
         for token_type, count in operation.tokens():
             attributes[_USAGE[token_type]] = count
         if operation.content:

@@ -1,0 +1,236 @@
+"""Who may import whom: the plan's table, with what docs/decisions/0007 added, held as data. An arrow that is not in it
+fails. Imports are read from the source, also those inside functions and for the type checker alone."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import streamgauge
+
+SRC = Path(streamgauge.__file__).parent
+AGENTS = {"aiecs", "jaf", "shipit_agent", "zag", "ziran"}
+
+WORDS = {"errors", "semconv", "settings", "signals", "wire"}
+BELOW = {
+    *WORDS, "_version", "aggregates", "capture", "clients", "dialects", "framing", "observers", "recorder", "tap",
+    "transports.inprocess",
+}  # fmt: skip
+
+TABLE: dict[str, set[str]] = {
+    # 0 words
+    "wire": set(),
+    "semconv": set(),
+    "errors": set(),
+    "_version": set(),
+    "signals": {"wire"},
+    "settings": {"errors"},
+    # 1 pure
+    "framing": {"wire", "errors"},
+    "dialects": {"wire", "signals", "semconv"},
+    "capture": {"wire", "errors"},
+    # 2 sink
+    "aggregates": {"semconv"},
+    "recorder": {"signals", "semconv", "wire", "aggregates"},
+    # 3 guard: the recorder only as a callable that it is given
+    "observers": {"wire", "signals"},
+    "tap": {*WORDS, "framing", "dialects", "capture"},
+    # 4 I/O
+    "transports": {"tap", "wire", "errors"},
+    "clients": {"transports.inprocess", "wire", "errors"},
+    # 5 root
+    "telemetry": BELOW,
+    "pipeline": {*BELOW, "telemetry", "telemetry.meters", "transports._dropped"},
+    "assembly": {*BELOW, "pipeline"},
+    "replay": {*BELOW, "pipeline"},
+    "testing": {*BELOW, "pipeline", "transports._dropped"},
+    "": {*BELOW, "pipeline", "assembly"},
+    "cli": {
+        *BELOW, "", "pipeline", "replay", "testing",
+        "telemetry.bounded", "telemetry.exporters", "telemetry.prometheus",
+    },
+    "__main__": {"cli"},
+}  # fmt: skip
+"""Unit: what of ours it may import. A package's own name is its front; a file of it is open to others only by its full
+name. `streamgauge` itself is the empty name."""
+
+SIDEWAYS: dict[str, set[str]] = {
+    "dialects._dialect": {"*"},
+    "dialects._model_calls": {"dialects.jaf", "dialects.aiecs", "dialects._aiecs_tools"},
+    "dialects._aiecs_tools": {"dialects.aiecs"},
+    "dialects._shipit_run": {"dialects.shipit_agent"},
+    "dialects._zag_turn": {"dialects.zag"},
+    "transports._dropped": {"transports.inprocess"},
+    "clients._twin": {"*"},
+    "framing._framing": {"*"},
+}
+"""In packages whose files are peers, the private helpers, and whose they are."""
+PEERS = {"dialects", "transports", "clients", "framing"}
+
+THIRD_PARTY: dict[str, set[str]] = {
+    "opentelemetry.trace": {"recorder", "telemetry", "pipeline"},
+    "opentelemetry.context": {"recorder", "telemetry", "cli._traces"},
+    "opentelemetry.metrics": {"telemetry.meters"},
+    "opentelemetry.sdk": {"telemetry", "testing", "cli._traces", "cli._check"},
+    "prometheus_client": {"telemetry"},
+    "rich": {"cli"},
+    **{package: {f"clients.{package}"} for package in AGENTS},
+}
+"""Module of another package: where it may be imported."""
+
+BY_NAME = {"dialects", "clients", "framing.coding"}
+"""They import what a table of theirs names: dialects, drop-ins, decoders."""
+
+
+class Import(NamedTuple):
+    importer: str
+    """Without `streamgauge.`."""
+    target: str
+    line: int
+    nested: bool
+    """In a function, or for the type checker alone: not run when the module is imported."""
+
+
+def named(file: Path) -> str:
+    parts = file.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {named(file): file for file in sorted(SRC.rglob("*.py"))}
+
+
+def is_module(name: str) -> bool:
+    ours = name.removeprefix("streamgauge.")
+    return ours != name and ours in FILES
+
+
+def imports(importer: str, source: str) -> list[Import]:
+    """All that a module imports, each name as the module that it is or comes from."""
+    found: list[Import] = []
+
+    def visit(node: ast.AST, nested: bool) -> None:
+        targets: list[str] = []
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = node.module or ""
+            if node.level:
+                above = f"relative to {importer}"
+            full = [f"{above}.{alias.name}" for alias in node.names]
+            targets = [name if is_module(name) or above == "opentelemetry" else above for name in full]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            argument = node.args[0]
+            targets = [str(argument.value) if isinstance(argument, ast.Constant) else "(by name)"]
+        found.extend(Import(importer, target, getattr(node, "lineno", 0), nested) for target in targets)
+        inner = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        inner = inner or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        for child in ast.iter_child_nodes(node):
+            visit(child, nested or inner)
+
+    visit(ast.parse(source), False)
+    return list(dict.fromkeys(found))
+
+
+def unit_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def within(module: str, places: set[str]) -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+def fault(arrow: Import) -> str:
+    """Why the arrow may not be; empty where it may."""
+    importer, target = arrow.importer, arrow.target
+    if target == "(by name)":
+        return "" if importer in BY_NAME else "it may not import by name"
+    if target == "streamgauge" or target.startswith("streamgauge."):
+        ours = target.removeprefix("streamgauge").removeprefix(".")
+        if unit_of(ours) != unit_of(importer):
+            return "" if ours in TABLE[unit_of(importer)] else "the table has no such arrow"
+        if unit_of(ours) not in PEERS:
+            return ""
+        owners = SIDEWAYS.get(ours, set())
+        return "" if "*" in owners or importer in owners or importer == unit_of(ours) else "sideways"
+    if target.partition(".")[0] in sys.stdlib_module_names:
+        return ""
+    places = [places for module, places in THIRD_PARTY.items() if within(target, {module})]
+    if not places:
+        return "a package that nothing may import"
+    if target.partition(".")[0] in AGENTS and not arrow.nested:
+        return "an agent's package is imported only where one of its objects is wrapped"
+    return "" if any(within(importer, place) for place in places) else "that package is not for this module"
+
+
+ARROWS = [arrow for module, file in FILES.items() for arrow in imports(module, file.read_text("utf-8"))]
+
+
+def told(arrow: Import, why: str) -> str:
+    return f"{arrow.importer or '__init__'}:{arrow.line} imports {arrow.target}: {why}"
+
+
+def test_no_arrow_that_is_not_in_the_table() -> None:
+    assert [told(arrow, why) for arrow in ARROWS if (why := fault(arrow))] == []
+
+
+def test_the_table_is_of_what_there_is() -> None:
+    assert set(TABLE) == {unit_of(module) for module in FILES}
+    assert [target for targets in TABLE.values() for target in sorted(targets) if target not in FILES] == []
+    private = {module for module in FILES if unit_of(module) in PEERS and "._" in module}
+    assert set(SIDEWAYS) == private
+    assert {owner for owners in SIDEWAYS.values() for owner in owners} - {"*"} <= set(FILES)
+
+
+def test_no_arrow_goes_upwards() -> None:
+    """Neither in the table, nor among the files of a package, other than for the type checker."""
+    assert list(TopologicalSorter({unit: {unit_of(to) for to in targets} for unit, targets in TABLE.items()}).static_order())
+    files: dict[str, set[str]] = {module: set() for module in FILES}
+    for arrow in ARROWS:
+        target = arrow.target.removeprefix("streamgauge").removeprefix(".")
+        if arrow.target.startswith("streamgauge") and not arrow.nested and target != arrow.importer:
+            files[arrow.importer].add(target)
+    assert list(TopologicalSorter(files).static_order())
+
+
+@pytest.mark.parametrize("module", ["opentelemetry.sdk", "opentelemetry.trace", "prometheus_client", "rich"])
+def test_the_table_of_other_packages_is_of_what_there_is(module: str) -> None:
+    importers = {arrow.importer for arrow in ARROWS if within(arrow.target, {module})}
+    assert [place for place in sorted(THIRD_PARTY[module]) if not any(within(each, {place}) for each in importers)] == []
+
+
+@pytest.mark.parametrize(
+    ("importer", "source", "why"),
+    [
+        ("dialects.jaf", "from streamgauge.dialects import zag", "sideways"),
+        ("dialects.jaf", "from streamgauge.dialects._zag_turn import Turn", "sideways"),
+        ("dialects.jaf", "from streamgauge import recorder", "the table has no such arrow"),
+        ("dialects.jaf", "def f():\n    import streamgauge.tap", "the table has no such arrow"),
+        ("dialects.jaf", "from opentelemetry import trace", "that package is not for this module"),
+        ("dialects.jaf", "from streamgauge.dialects._dialect import field", ""),
+        ("clients.zag", "from streamgauge.clients.jaf import wrap", "sideways"),
+        ("clients.zag", "from streamgauge.transports._dropped import dropped", "the table has no such arrow"),
+        ("clients.zag", "import zag", "an agent's package is imported only where one of its objects is wrapped"),
+        ("clients.zag", "def f():\n    import ziran", "that package is not for this module"),
+        ("clients.zag", "def f():\n    from zag.builder import ZagBuilder", ""),
+        ("wire", "from streamgauge import __version__", "the table has no such arrow"),
+        ("wire", "import importlib\nimportlib.import_module(__name__)", "it may not import by name"),
+        ("wire", "import importlib\nimportlib.import_module('streamgauge.tap')", "the table has no such arrow"),
+        ("wire", "from . import tap", "a package that nothing may import"),
+        ("tap", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from streamgauge.recorder import Stream",
+         "the table has no such arrow"),
+        ("pipeline", "from streamgauge.recorder.stream import Stream", "the table has no such arrow"),
+        ("pipeline", "from opentelemetry.sdk.trace import TracerProvider", "that package is not for this module"),
+        ("recorder.stream", "from opentelemetry import trace", ""),
+        ("recorder.stream", "import opentelemetry.sdk", "that package is not for this module"),
+        ("telemetry", "import requests", "a package that nothing may import"),
+        ("telemetry.otlp", "from streamgauge.pipeline import Pipeline", "the table has no such arrow"),
+    ],
+)  # fmt: skip
+def test_an_arrow_is_read_and_judged(importer: str, source: str, why: str) -> None:
+    judged = {why for arrow in imports(importer, source) if (why := fault(arrow))}
+    assert judged == ({why} if why else set())

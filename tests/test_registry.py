@@ -1,0 +1,150 @@
+"""The tables are the folders: what is there is registered, under its own name, with all that belongs to it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import streamgauge
+from streamgauge import clients, dialects, framing
+from streamgauge.capture import read
+from streamgauge.dialects import Dialect
+from streamgauge.framing import coding
+from streamgauge.wire import Granularity
+
+SRC = Path(streamgauge.__file__).parent
+ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests"
+
+
+def public(folder: str) -> set[str]:
+    """The modules of a folder that are not private."""
+    return {file.stem for file in (SRC / folder).glob("[a-z]*.py")}
+
+
+def page_of(module: str) -> Path:
+    return ROOT / "docs" / "how-to" / f"{module.replace('_', '-')}.md"
+
+
+# Dialects ---------------------------------------------------------------------------------------------------------
+
+
+def dialect(name: str) -> type[Dialect]:
+    kind = dialects.find(name)
+    assert kind is not None
+    return kind
+
+
+def module_of(name: str) -> str:
+    return dialects.BUILT_IN[name].partition(":")[0].rpartition(".")[2]
+
+
+@cache
+def captured() -> set[str]:
+    """The dialects that there are captures of."""
+    return {read(file).request.dialect for file in (TESTS / "captures").glob("*.ndjson")}
+
+
+def test_every_dialect_is_registered() -> None:
+    found = {
+        f"{kind.__module__}:{kind.__qualname__}"
+        for module in public("dialects")
+        for kind in vars(importlib.import_module(f"streamgauge.dialects.{module}")).values()
+        if inspect.isclass(kind) and issubclass(kind, Dialect) and kind.__module__.endswith(f".{module}")
+    }
+    assert set(dialects.BUILT_IN.values()) == found
+    assert {module_of(name) for name in dialects.BUILT_IN} == public("dialects")
+
+
+@pytest.mark.parametrize("name", dialects.BUILT_IN)
+def test_a_dialect_is_what_it_says(name: str) -> None:
+    kind = dialect(name)
+    assert issubclass(kind, Dialect)
+    assert kind.name == name
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", name)
+    assert name.partition("-")[0] == module_of(name).partition("_")[0]
+    assert kind.system
+    assert isinstance(kind.granularity, Granularity)
+    assert kind.framing in framing.FRAMINGS
+    assert kind.events
+    assert all(event and becomes for event, becomes in kind.events.items())
+    assert not hasattr(kind(), "__dict__"), "it has slots: one is made for each stream"
+
+
+@pytest.mark.parametrize("name", set(dialects.BUILT_IN) - {"generic"})
+def test_a_system_has_a_how_to_a_capture_and_tests(name: str) -> None:
+    page = page_of(module_of(name))
+    assert f"`{name}`" in page.read_text("utf-8")
+    assert name in captured()
+    assert (TESTS / "dialects" / f"test_{module_of(name)}.py").is_file()
+
+
+def test_captures_are_of_dialects_that_there_are() -> None:
+    assert captured() <= set(dialects.BUILT_IN)
+
+
+def test_the_demo_shows_every_dialect() -> None:
+    demo = {json.loads(file.read_text("utf-8").splitlines()[0])["dialect"] for file in (SRC / "demo").glob("*.ndjson")}
+    assert demo == set(dialects.BUILT_IN)
+
+
+# Clients ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_client_is_registered() -> None:
+    assert {path.removeprefix("streamgauge.clients.") for path in clients.CLIENTS.values()} == public("clients")
+    assert {f"streamgauge.clients.{package}" for package in clients.CLIENTS} == set(clients.CLIENTS.values())
+
+
+@pytest.mark.parametrize("package", clients.CLIENTS)
+def test_a_client_wraps_and_has_a_how_to_and_tests(package: str) -> None:
+    module = importlib.import_module(clients.CLIENTS[package])
+    assert list(inspect.signature(module.wrap).parameters) == ["obj", "gauge"]
+    assert module_dialects(module) <= set(dialects.BUILT_IN)
+    assert module_dialects(module)
+    assert page_of(package).is_file()
+    assert (TESTS / "interop" / f"test_{package}.py").is_file()
+
+
+def module_dialects(module: object) -> set[str]:
+    """The names of dialects in a client's source."""
+    source = inspect.getsource(module)  # type: ignore[arg-type]
+    return {name for name in dialects.BUILT_IN if f'"{name}"' in source}
+
+
+def test_every_system_is_offered_for_the_interop_environment() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    packages = {"jaf": "jaf-py", "shipit_agent": "shipit-agent", "zag": "zag-agent"}
+    wanted = {packages.get(package, package) for package in clients.CLIENTS}
+    assert wanted <= set(project["optional-dependencies"]["interop"])
+
+
+# Framings, codings, the command -----------------------------------------------------------------------------------
+
+
+def test_every_framing_is_registered() -> None:
+    assert set(framing.FRAMINGS) | {"coding"} == public("framing")
+    for name, kind in framing.FRAMINGS.items():
+        assert kind.__module__ == f"streamgauge.framing.{name}"
+        assert framing.find(name) is kind
+    assert framing.find("morse") is None
+
+
+def test_every_coding_can_be_made() -> None:
+    assert {"br", "deflate", "gzip", "zstd"} <= set(coding.CODINGS)
+    for name in coding.CODINGS:
+        assert coding.decoder(name) is not None
+
+
+def test_the_command_and_the_entry_point_group_are_where_they_are_said_to_be() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    module, _, function = project["scripts"]["streamgauge"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    assert f'entry-points."{dialects.ENTRY_POINT_GROUP}"' in page_of("outside_dialect").read_text("utf-8")
