@@ -14,7 +14,18 @@ from streamgauge.clients import CLIENTS
 
 SRC = Path(streamgauge.__file__).parent
 SDK = {"opentelemetry.sdk", "opentelemetry.exporter", "prometheus_client"}
-EXTRAS = {"brotli", "grpc", "google.protobuf", "httpx", "requests", "rich", "uvicorn", "uvloop", "websockets", "zstandard"}
+EXTRAS = {
+    "brotli",
+    "grpc",
+    "google.protobuf",
+    "httpx",
+    "requests",
+    "rich",
+    "uvicorn",
+    "uvloop",
+    "websockets",
+    "zstandard",
+}
 LATE = {"streamgauge.capture", "streamgauge.cli", "streamgauge.replay", "streamgauge.testing"}
 SLOW = {"email", "http", "importlib.metadata", "json", "tomllib", "unittest"}
 """Of the standard library: milliseconds each."""
@@ -56,7 +67,9 @@ def test_the_import_loads_nothing_of_the_sdk_and_no_extra() -> None:
 def test_what_is_to_stay_unloaded_is_known_here() -> None:
     """Else its absence would say nothing: what is installed can be found."""
     assert [name for name in sorted(SDK | LATE) if importlib.util.find_spec(name) is None] == []
-    assert {"rich", "httpx", "brotli", "zstandard"} <= {name for name in EXTRAS if "." not in name and importlib.util.find_spec(name)}
+    assert {"rich", "httpx", "brotli", "zstandard"} <= {
+        name for name in EXTRAS if "." not in name and importlib.util.find_spec(name)
+    }
 
 
 def test_a_stream_loads_nothing_of_the_sdk_and_no_extra() -> None:

@@ -188,7 +188,9 @@ def test_the_table_is_of_what_there_is() -> None:
 
 def test_no_arrow_goes_upwards() -> None:
     """Neither in the table, nor among the files of a package, other than for the type checker."""
-    assert list(TopologicalSorter({unit: {unit_of(to) for to in targets} for unit, targets in TABLE.items()}).static_order())
+    assert list(
+        TopologicalSorter({unit: {unit_of(to) for to in targets} for unit, targets in TABLE.items()}).static_order()
+    )
     files: dict[str, set[str]] = {module: set() for module in FILES}
     for arrow in ARROWS:
         target = arrow.target.removeprefix("streamgauge").removeprefix(".")
@@ -200,7 +202,9 @@ def test_no_arrow_goes_upwards() -> None:
 @pytest.mark.parametrize("module", ["opentelemetry.sdk", "opentelemetry.trace", "prometheus_client", "rich"])
 def test_the_table_of_other_packages_is_of_what_there_is(module: str) -> None:
     importers = {arrow.importer for arrow in ARROWS if within(arrow.target, {module})}
-    assert [place for place in sorted(THIRD_PARTY[module]) if not any(within(each, {place}) for each in importers)] == []
+    assert [
+        place for place in sorted(THIRD_PARTY[module]) if not any(within(each, {place}) for each in importers)
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ def test_every_name_of_a_span_event_is_written_out() -> None:
 
 
 def test_every_attribute_has_a_type(golden: dict[str, Any]) -> None:
-    names = {value for name, value in vars(semconv).items() if name.isupper() and isinstance(value, str) and "." in value}
+    names = {
+        value for name, value in vars(semconv).items() if name.isupper() and isinstance(value, str) and "." in value
+    }
     only_labels = {semconv.GEN_AI_TOKEN_TYPE, semconv.GEN_AI_TOKEN_MODALITY}
     assert set(golden["attributes"]) == (names - only_labels) | set(BEYOND_SEMCONV)
     assert set(golden["attributes"].values()) == {"string", "string[]", "int", "double", "boolean"}
@@ -248,7 +250,9 @@ def test_metrics_are_those_of_the_conventions() -> None:
         if name.startswith("create_gen_ai_"):
             create(meter)
     assert set(meter.made) == published(gen_ai_metrics)
-    ours = {each.name: (each.kind, each.unit) for profile in PROFILES for each in profile.metrics if "gen_ai" in each.name}
+    ours = {
+        each.name: (each.kind, each.unit) for profile in PROFILES for each in profile.metrics if "gen_ai" in each.name
+    }
     alike = ours.keys() & meter.made.keys()
     assert len(alike) == 4
     assert {name: ours[name] for name in alike} == {name: meter.made[name] for name in alike}
@@ -297,7 +301,9 @@ def test_buckets_have_the_bounds_that_are_needed(name: str) -> None:
 
 
 def test_only_histograms_have_buckets() -> None:
-    assert [each.name for profile in PROFILES for each in profile.metrics if each.kind != HISTOGRAM and each.buckets] == []
+    assert [
+        each.name for profile in PROFILES for each in profile.metrics if each.kind != HISTOGRAM and each.buckets
+    ] == []
 
 
 def test_every_dialects_granularity_and_provider_are_words() -> None:

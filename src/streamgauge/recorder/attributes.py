@@ -106,8 +106,7 @@ class Attributes:
         """What was learned since, without what only the stream as a whole knows. Not in the profile's names yet."""
         kind = operation.operation
         attributes = operation.attributes or {}
-        if operation.parent is None or outcome is not Outcome.COMPLETED:
-            attributes[semconv.STREAMGAUGE_OUTCOME] = str(outcome)
+        attributes[semconv.STREAMGAUGE_OUTCOME] = str(outcome)
         if error_type:
             attributes[semconv.ERROR_TYPE] = error_type
         if operation.unseen:
