@@ -1,4 +1,4 @@
-"""`__all__` is what a module shows: all its public names and no others, in ruff's order (constants, classes, the rest)."""
+"""`__all__` is what a module shows: all its public names, no others, in ruff's order (constants, classes, the rest)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Names are API: `golden/telemetry.json` lists all that is emitted. A rename fails here, and is a breaking change with a
-line in the changelog. To write the file anew: `python -m pytest tests/test_semconv.py --update-golden`."""
+"""Names are API: `golden/telemetry.json` lists all that is emitted. A rename fails here, and is a breaking change with
+a line in the changelog. To write the file anew: `python -m pytest tests/test_semconv.py --update-golden`."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_attributes_are_spelled_as_in_the_conventions() -> None:
     assert [name for name in sorted(ours - theirs) if name not in UNPUBLISHED] == []
     assert [name for name in UNPUBLISHED if name in theirs] == [], "the package has it now"
     assert semconv.ERROR_TYPE == error_attributes.ERROR_TYPE
-    assert semconv.ERROR_TYPE_OTHER == error_attributes.ErrorTypeValues.OTHER.value
+    assert error_attributes.ErrorTypeValues.OTHER.value == semconv.ERROR_TYPE_OTHER
     assert semconv.SERVER_ADDRESS == server_attributes.SERVER_ADDRESS
     assert semconv.SERVER_PORT == server_attributes.SERVER_PORT
     assert semconv.HTTP_REQUEST_RESEND_COUNT == HTTP_REQUEST_RESEND_COUNT
@@ -296,7 +296,7 @@ def test_buckets_have_the_bounds_that_are_needed(name: str) -> None:
     assert sorted(BOUNDS.get(name, set()) - set(bounds)) == []
     if HISTOGRAMS[name].unit == "s":
         assert sorted(SLO - set(bounds)) == []
-    assert 0 < bounds[0]
+    assert bounds[0] > 0
     assert len(bounds) <= 32, "each is a series of its own"
 
 
@@ -318,7 +318,7 @@ def test_every_dialects_granularity_and_provider_are_words() -> None:
 
 
 def test_the_variable_of_the_current_context_is_found() -> None:
-    """It is in a private place of OpenTelemetry's: where that moves, spans of the agent's own would lose their parent."""
+    """It is in a private place of OpenTelemetry's: were that moved, the agent's own spans would lose their parent."""
     variable = recorder.ambient()
     assert variable is not _OWN
     context = otel_context.set_value("streamgauge-test", 1)

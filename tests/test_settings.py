@@ -1,5 +1,5 @@
-"""Settings: a flag wins over the environment, that over the file, that over the default; a mistake is told with its place
-and with what is allowed."""
+"""Settings: a flag wins over the environment, that over the file, that over the default; a mistake is told with its
+place and with what is allowed."""
 
 from __future__ import annotations
 
@@ -194,7 +194,8 @@ def test_the_file_may_be_elsewhere(tmp_path: Path) -> None:
         (b"label_cap = '7 '\nstall_after_s = '1'\nlabel_cup = 1",
          f"streamgauge.toml, label_cup: there is no setting 'label_cup'; known are {NAMES}"),
         (b"[label_cap]\nx = 1", "streamgauge.toml, label_cap: {'x': 1} is not allowed; it takes a whole number from 1"),
-        (b"[telemetry]\nlabel_cap = 1", f"streamgauge.toml, telemetry: there is no setting 'telemetry'; known are {NAMES}"),
+        (b"[telemetry]\nlabel_cap = 1",
+         f"streamgauge.toml, telemetry: there is no setting 'telemetry'; known are {NAMES}"),
         (b"disabled = 'yes'", "streamgauge.toml, disabled: 'yes' is not allowed; it takes true or false"),
         (b"metrics_port = true", "streamgauge.toml, metrics_port: True is not allowed; it takes 0 to 65535"),
         (b"service_name = 2026-01-01",

@@ -84,6 +84,8 @@ def replay(
         tap.end_at(zero + last, error)
         raise
     at = zero + ending.at
+    if ending.asked is not None:
+        tap.sink.asked = zero + ending.asked
     outcome = _outcome(ending)
     if outcome is None:
         tap.end_at(at)

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from streamgauge.signals import RUN, Chunk, Closed, Opened, Signals
+from streamgauge import semconv
+from streamgauge.signals import RUN, Chunk, Closed, Noted, Opened, Signals
 from streamgauge.wire import Aside, Event, Outcome, Request
 
 __all__ = ["Capturing", "Decoder", "Sink", "Tap", "classify", "error_type_of", "is_late", "message_of"]
@@ -53,6 +54,7 @@ class Sink(Protocol):
     def run_open(self) -> bool: ...
     def record(self, signals: Signals, asked: int, at: int) -> None: ...
     def apply(self, signals: Signals) -> None: ...
+    def ending(self, at: int) -> None: ...
     def finish(self, at: int) -> None: ...
 
 
@@ -60,7 +62,7 @@ class Capturing(Protocol):
     """What the tap needs of a capture."""
 
     def write(self, event: Event) -> None: ...
-    def end(self, at: int, error: str | None, how: str, outcome: str) -> None: ...
+    def end(self, at: int, error: str | None, how: str, outcome: str, asked: int | None) -> None: ...
     def close(self) -> None: ...
 
 
@@ -156,7 +158,8 @@ class Tap:
 
     def open(self, at: int, *, opens_run: bool = True) -> None:
         """The stream was opened. Without `opens_run` the dialect opens its runs itself."""
-        self._opened = self.sink.asked = self.sink.at = at
+        self._opened = self.sink.at = at
+        self.sink.asked = at - 1  # nobody has yet
         if opens_run:
             request = self.request
             name = request.model if request.operation == "chat" else request.agent_name
@@ -208,7 +211,9 @@ class Tap:
         exhausted = error is None and outcome is None
         if error is not None:
             error_type = error_type or error_type_of(error)
+        asked = self.sink.asked if self.sink.asked >= self.sink.at else None
         try:
+            self.sink.ending(at)
             outcome = self._judged(at, error, outcome)
         except Exception as trouble:
             self.unread(trouble)
@@ -224,7 +229,7 @@ class Tap:
         if self._capture is not None:
             try:
                 how = "exhausted" if exhausted else _HOW.get(outcome, "error")
-                self._capture.end(at, error_type or None, how, str(outcome))
+                self._capture.end(at, error_type or None, how, str(outcome), asked)
                 self._capture.close()
             except Exception as trouble:
                 self._report("error", "capture", trouble)
@@ -353,6 +358,8 @@ class Tap:
         if not self._blinded:
             self._blinded = True
             self._report("blind", reason, error)
+            if reason != "sink":
+                self._tell((Noted(RUN, self.sink.at, {semconv.STREAMGAUGE_BLIND: reason}),))
 
 
 class _Rest(list[Any]):

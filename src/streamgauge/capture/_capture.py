@@ -25,6 +25,8 @@ class Ending:
     """The exception's class name."""
     outcome: str = ""
     """A `wire.Outcome`: what was made of it when it was recorded; empty where nobody judged."""
+    asked: int | None = None
+    """When the caller had asked for what did not come; None where nobody was reading."""
 
 
 @dataclass(frozen=True, slots=True)

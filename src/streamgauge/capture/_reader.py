@@ -125,7 +125,9 @@ def _take(capture: Capture, line: dict[str, Any]) -> Capture:
     if capture.ending is not None:
         raise Problem("nothing may come after the end")
     if "end" in line:
-        return dataclasses.replace(capture, ending=_ending(at, line["end"]))
+        return dataclasses.replace(
+            capture, ending=_ending(at, line["end"], _integer(line, "asked") if "asked" in line else None)
+        )
     data, type_name = _data(line)
     capture.events.append(Event(at, data, _integer(line, "asked") if "asked" in line else None))
     capture.types.append(type_name)
@@ -155,7 +157,7 @@ def _data(line: dict[str, Any]) -> tuple[Any, str]:
     raise Problem('it has none of "data", "text", "bytes", "aside", "note" and "end"')
 
 
-def _ending(at: int, end: Any) -> Ending:
+def _ending(at: int, end: Any, asked: int | None) -> Ending:
     if not isinstance(end, dict):
         raise Problem('"end" is no object')
     how, error, outcome = end.get("how"), end.get("error"), end.get("outcome", "")
@@ -165,7 +167,7 @@ def _ending(at: int, end: Any) -> Ending:
         raise Problem('"error" is neither a string nor null')
     if outcome not in ("", *Outcome):
         raise Problem(f'"outcome" is {outcome!r}, not one of {", ".join(Outcome)}')
-    return Ending(at, how, error, outcome)
+    return Ending(at, how, error, outcome, asked)
 
 
 def _integer(line: dict[str, Any], name: str) -> int:

@@ -103,19 +103,21 @@ class CaptureWriter:
             form = jsonable(data)
             self._line({"at": self._time(at), "note": form if self._redact is None else redact_secrets(form)})
 
-    def end(self, at: int, error: str | None, how: str, outcome: str = "") -> None:
+    def end(self, at: int, error: str | None, how: str, outcome: str = "", asked: int | None = None) -> None:
         """Write how the stream ended; only the first call counts, and no event is written after it.
 
         Args:
             error: the exception's class name; None where there was none.
             how: one of `HOWS`.
             outcome: the `Outcome` that was made of it; empty where nobody judged.
+            asked: when the caller had asked for what did not come; None where nobody was reading.
         """
         with self._lock:
             if self._ended:
                 return
             self._begin(at)
-            self._line({"at": self._time(at), "end": {"error": error, "how": how, "outcome": str(outcome)}})
+            times = {"at": self._time(at)} if asked is None else {"at": self._time(at), "asked": self._time(asked)}
+            self._line({**times, "end": {"error": error, "how": how, "outcome": str(outcome)}})
             self._ended = True
 
     def close(self) -> None:

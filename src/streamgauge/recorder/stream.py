@@ -205,8 +205,12 @@ class Stream:
             self._resumed(at)
         elif asked - self.at > _PAUSE_NS and self.tap is not None:
             self.tap.suspect()
-        waited = at - asked
-        if waited <= self._recorder.stall_ns or self._persons or not self._operations:
+        if at - asked > self._recorder.stall_ns:
+            self._stalled(at - asked, at)
+
+    def _stalled(self, waited: int, at: int) -> None:
+        """The source was silent for too long, with no person to wait for."""
+        if self._persons or not self._operations:
             return
         self._stalls += 1
         labels = (*self.common(), "tool" if self._tools else "generation")
@@ -217,6 +221,16 @@ class Stream:
             (semconv.STALL_DURATION, labels, waited / 1e9, exemplar),
         ]
         self._recorder.record(points, self.context)
+
+    def ending(self, at: int) -> None:
+        """The stream ends. The time since the last data was the source's, if the caller was in a read, else the
+        caller's."""
+        if self.asked >= self.at and self.run_open:
+            waited = at - self.asked
+            self._source_ns += waited
+            if waited > self._recorder.stall_ns:
+                self._stalled(waited, at)
+        self.at = max(self.at, at)
 
     # Operations -----------------------------------------------------------------------------------------------
 
