@@ -57,7 +57,7 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.STREAMGAUGE_STREAM_STALLS: ("int", _RUN, "how often the source stalled; absent where never"),
     semconv.STREAMGAUGE_STREAM_WAIT_CALLER: ("double, s", _RUN, "how long the caller did not ask for more"),
     semconv.STREAMGAUGE_STREAM_WAIT_SOURCE: ("double, s", _RUN, "how long the source was waited for"),
-    semconv.STREAMGAUGE_BLIND: ("boolean", PLANNED, "that it was no longer decoded"),
+    semconv.STREAMGAUGE_BLIND: ("string", _RUN, "why it was no longer decoded: `dialect`, `framing` or `slow`"),
     semconv.STREAMGAUGE_END_UNSEEN: ("boolean", _ALL, "true where it was closed with what is above it"),
     semconv.STREAMGAUGE_RETRY_ATTEMPT: ("int", "`retry`", "1 for the first retry"),
     semconv.STREAMGAUGE_RETRY_DELAY_S: ("double, s", "`retry`", "the back-off that was announced"),

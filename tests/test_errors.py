@@ -97,14 +97,7 @@ def test_every_error_is_described(kind: type[BaseException]) -> None:
     assert (kind.__doc__ or "").endswith(".")
 
 
-# Their `__init__` takes other things than the message that `BaseException.__reduce__` gives it.
-LOST = pytest.mark.xfail(raises=TypeError, reason="an error with facts cannot be pickled or copied yet")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [pytest.param(error, marks=LOST if facts else (), id=type(error).__name__) for error, _, facts in MADE],
-)
+@pytest.mark.parametrize("error", [pytest.param(error, id=type(error).__name__) for error, _, _ in MADE])
 @pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"])
 def test_an_error_goes_to_another_process(
     error: StreamgaugeError, again: Callable[[StreamgaugeError], StreamgaugeError]

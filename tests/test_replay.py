@@ -285,7 +285,7 @@ def test_a_chunk_at_the_very_opening_is_timed() -> None:
 
 def test_what_nobody_asked_for_was_waited_for_since_the_last() -> None:
     seen = played(texts(200, 500, asked=False, ending=Ending(600 * MS, "exhausted")))
-    assert seen.value(semconv.WAIT.name, on="source") == pytest.approx(0.5)
+    assert seen.value(semconv.WAIT.name, on="source") == pytest.approx(0.6)
     assert seen.value(semconv.WAIT.name, on="caller") == 0
 
 

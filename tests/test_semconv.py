@@ -76,7 +76,7 @@ def event_names() -> set[str]:
         for node in ast.walk(ast.parse(jaf.read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "_stage" and isinstance(node.args[0], ast.Constant)
     }
-    return found | set(aiecs._REASONING_STEPS)
+    return found | set(aiecs._REASONING_STEPS.values())
 
 
 def metric(each: Metric) -> dict[str, Any]:

@@ -40,6 +40,10 @@ class SettingsError(UsageError):
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}")
         self.name = name
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[object, ...]:  # else it could not cross to another process
+        return type(self), (self.name, self.problem)
 
 
 class UnknownDialectError(UsageError):
@@ -53,6 +57,9 @@ class UnknownDialectError(UsageError):
         self.name = name
         self.known = known
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.name, self.known)
+
 
 class UnwrappableError(UsageError, TypeError):
     """`wrap` was given something that gives no stream."""
@@ -65,6 +72,9 @@ class MissingExtraError(StreamgaugeError, ImportError):
         super().__init__(f"{feature} needs an extra: pip install 'streamgauge[{extra}]'")
         self.feature = feature
         self.extra = extra
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.feature, self.extra)
 
 
 class FormatError(StreamgaugeError, ValueError):

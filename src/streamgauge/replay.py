@@ -77,6 +77,8 @@ def replay(
             asked = tap.sink.at if event.asked is None else zero + event.asked
             tap.sink.asked = asked
             tap.feed(event.data, asked, at)
+            if event.asked is None:
+                tap.sink.asked = at
         ending = capture.ending or Ending(last, "shutdown")
         if speed is not None:
             _wait(zero + ending.at / speed, sleep)

@@ -182,13 +182,13 @@ def _converted(setting: Any, value: Any, where: str) -> Any:
     try:
         if kind is bool:
             converted: Any = {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
-        elif not isinstance(value, _FROM[kind]) or (kind is not str and isinstance(value, bool)):
+        elif not isinstance(value, _FROM[kind]) or isinstance(value, bool):
             raise problem
         else:
             converted = kind(value)
             if kind is float and not isfinite(converted):
                 raise problem
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise problem from error
     if not setting.metadata["check"](converted):
         raise problem

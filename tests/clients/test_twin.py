@@ -405,14 +405,7 @@ def test_again_makes_the_twin_of_another() -> None:
         assert told.pop() is original(other) is not original(first)
 
 
-REFUSED = pytest.mark.xfail(
-    raises=pickle.PicklingError, reason="from protocol 2 on pickle compares the class in `__reduce_ex__` to the twin's"
-)
-
-
-@pytest.mark.parametrize(
-    "protocol", [pytest.param(each, marks=REFUSED if each >= 2 else ()) for each in range(pickle.HIGHEST_PROTOCOL + 1)]
-)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("kind", [Plain, Data, Concrete], ids=lambda kind: kind.__name__)
 def test_pickled_it_is_the_original(
     kind: type[Any], protocol: int, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

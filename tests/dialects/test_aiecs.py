@@ -333,7 +333,7 @@ ROWS: list[tuple[str, list[Any], Any, list[Signal]]] = [
                     STREAMGAUGE_STEP_NAME: "1",
                     GEN_AI_OUTPUT_MESSAGES: '[{"role": "assistant", "parts": [{"type": "text", "content": "é"}]}]',
                 },
-                "thought",
+                "aiecs.thought",
             ),
             Noted(
                 RUN, 9,
@@ -342,9 +342,9 @@ ROWS: list[tuple[str, list[Any], Any, list[Signal]]] = [
                     GEN_AI_TOOL_CALL_ARGUMENTS: '{"q": 1}',
                     GEN_AI_TOOL_CALL_RESULT: "r",
                 },
-                "action",
+                "aiecs.action",
             ),
-            Noted(RUN, 9, {STREAMGAUGE_STEP_NAME: "2", GEN_AI_TOOL_CALL_RESULT: "no"}, "observation"),
+            Noted(RUN, 9, {STREAMGAUGE_STEP_NAME: "2", GEN_AI_TOOL_CALL_RESULT: "no"}, "aiecs.observation"),
             Closed(RUN, 9),
         ],
     ),
@@ -392,11 +392,11 @@ ROWS: list[tuple[str, list[Any], Any, list[Signal]]] = [
         [Opened("chat", 4, CHAT), Chunk("chat", 9, TEXT, "Hel")],
     ),
     ("thought", [STARTED], event("thought", content=None), [Noted(RUN, 9, {
-        GEN_AI_OUTPUT_MESSAGES: '[{"role": "assistant", "parts": [{"type": "text", "content": ""}]}]'}, "thought")]),
+        GEN_AI_OUTPUT_MESSAGES: '[{"role": "assistant", "parts": [{"type": "text", "content": ""}]}]'}, "aiecs.thought")]),
     ("action", [STARTED], event("action", tool="s"), [Noted(RUN, 9, {
-        GEN_AI_TOOL_NAME: "s", GEN_AI_TOOL_CALL_ARGUMENTS: "null", GEN_AI_TOOL_CALL_RESULT: "null"}, "action")]),
+        GEN_AI_TOOL_NAME: "s", GEN_AI_TOOL_CALL_ARGUMENTS: "null", GEN_AI_TOOL_CALL_RESULT: "null"}, "aiecs.action")]),
     ("observation", [STARTED], event("observation", content="o"), [
-        Noted(RUN, 9, {GEN_AI_TOOL_CALL_RESULT: "o"}, "observation")]),
+        Noted(RUN, 9, {GEN_AI_TOOL_CALL_RESULT: "o"}, "aiecs.observation")]),
     # Nested runs
     (
         "dawp_run_started",
@@ -509,7 +509,7 @@ ROWS: list[tuple[str, list[Any], Any, list[Signal]]] = [
         "dawp_result",
         [STARTED],
         event("dawp_result", success=False, dawp_result={"status": "partial", "chain_state": {"run_id": "dawp-1"}}),
-        [Noted(RUN, 9, {GEN_AI_RESPONSE_FINISH_REASONS: ("partial",)}, "dawp_result")],
+        [Noted(RUN, 9, {GEN_AI_RESPONSE_FINISH_REASONS: ("partial",)}, "aiecs.dawp_result")],
     ),
     # Plugins and others
     ("plugin_config_resolved", [STARTED], event("plugin_config_resolved", plugin_count=8, merge_log_summary=[]), []),
@@ -520,13 +520,13 @@ ROWS: list[tuple[str, list[Any], Any, list[Signal]]] = [
         "plugin_hook_failed",
         [STARTED],
         event("plugin_hook_failed", error={"message": "secret", "details": {"error_type": "KeyError"}}),
-        [Noted(RUN, 9, {ERROR_TYPE: "KeyError"}, "plugin_hook_failed")],
+        [Noted(RUN, 9, {ERROR_TYPE: "KeyError"}, "aiecs.plugin_hook_failed")],
     ),
     (
         "plugin_hook_failed without a type",
         [STARTED],
         event("plugin_hook_failed", error="?"),
-        [Noted(RUN, 9, {ERROR_TYPE: "_OTHER"}, "plugin_hook_failed")],
+        [Noted(RUN, 9, {ERROR_TYPE: "_OTHER"}, "aiecs.plugin_hook_failed")],
     ),
     ("agent_hook", [STARTED], event("agent_hook", event="stop", blocked=False, hook_count=1, duration_ms=0.1), []),
     ("recovery_result", [STARTED], event("recovery_result", recovery={"success": True}), []),

@@ -491,7 +491,7 @@ async def test_content_where_it_is_asked_for() -> None:
     (tool,) = named(seen, "execute_tool search_lookup")
     assert tool["attributes"]["gen_ai.tool.call.arguments"] == '{"q": "x"}'
     assert tool["attributes"]["gen_ai.tool.call.result"] == "result for x"
-    assert [event["name"] for event in root(seen)["events"]] == ["thought", "action", "thought"]
+    assert [event["name"] for event in root(seen)["events"]] == ["aiecs.thought", "aiecs.action", "aiecs.thought"]
     assert "Hello" in root(seen)["events"][-1]["attributes"]["gen_ai.output.messages"]
 
 
@@ -766,7 +766,7 @@ async def test_a_structured_result_of_a_nested_run(tmp_path: Path) -> None:
         return agent.execute_task_streaming(TASK, {"dawp_emit_structured_result": True})  # type: ignore[no-any-return]
 
     seen = await both(lambda: nested_agent(tmp_path, *GATHERED, SUMMED, HELLO), structured)
-    (noted,) = (event for event in root(seen)["events"] if event["name"] == "dawp_result")
+    (noted,) = (event for event in root(seen)["events"] if event["name"] == "aiecs.dawp_result")
     assert noted["attributes"] == {"gen_ai.response.finish_reasons": ("completed",)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -49,7 +50,8 @@ def twin(obj: T, methods: Mapping[str, Callable[..., Any] | property], *, again:
         return again(copy.deepcopy(obj, memo))
 
     def reduced(self: Any, protocol: Any) -> Any:
-        return obj.__reduce_ex__(protocol)  # pickled, it is the object itself: it is watched where `wrap` is called
+        # Pickled, it is the object itself, by itself: it is watched where `wrap` is called.
+        return operator.itemgetter(0), ((obj,),)
 
     if kind.__eq__ is not object.__eq__:
         body["__eq__"] = lambda self, other: obj == original(other)

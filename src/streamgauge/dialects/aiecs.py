@@ -83,19 +83,19 @@ class Aiecs(Dialect):
         "result": "the run completes; with success false, its reason as the finish reason",
         "completed": "the run completes, where no result came before",
         "error": "the run fails",
-        "thought": "a span event; it comes in the result's reasoning_steps",
-        "action": "a span event; it comes in the result's reasoning_steps",
-        "observation": "a span event; it comes in the result's reasoning_steps",
+        "thought": "the span event `aiecs.thought`; it comes in the result's reasoning_steps",
+        "action": "the span event `aiecs.action`; it comes in the result's reasoning_steps",
+        "observation": "the span event `aiecs.observation`; it comes in the result's reasoning_steps",
         "dawp_run_started": "a nested run",
         "dawp_run_completed": "the nested run closes",
         "dawp_step_started": "a step of the nested run",
         "dawp_step_completed": "the step of the nested run closes",
-        "dawp_result": "a span event with the status",
+        "dawp_result": "the span event `aiecs.dawp_result`, with the status",
         "plugin_config_resolved": "nothing",
         "plugin_phase_started": "nothing",
         "plugin_hook_started": "nothing",
         "plugin_hook_completed": "nothing",
-        "plugin_hook_failed": "a span event with the error's type",
+        "plugin_hook_failed": "the span event `aiecs.plugin_hook_failed`, with the error's type",
         "agent_hook": "nothing",
         "recovery_result": "nothing: each strategy was a run of its own",
     }
@@ -237,7 +237,7 @@ class Aiecs(Dialect):
 
     def _hook_failed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
         error_type = word(field(field(data.get("error"), "details"), "error_type")) or semconv.ERROR_TYPE_OTHER
-        return (Noted(RUN, at, {semconv.ERROR_TYPE: error_type}, "plugin_hook_failed"),)
+        return (Noted(RUN, at, {semconv.ERROR_TYPE: error_type}, "aiecs.plugin_hook_failed"),)
 
     # Steps and nested runs ------------------------------------------------------------------------------------
 
@@ -297,7 +297,7 @@ class Aiecs(Dialect):
 
     def _nested_result(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
         status = word(field(data.get("dawp_result"), "status"))
-        return (Noted(RUN, at, {semconv.GEN_AI_RESPONSE_FINISH_REASONS: (status,)}, "dawp_result"),)
+        return (Noted(RUN, at, {semconv.GEN_AI_RESPONSE_FINISH_REASONS: (status,)}, "aiecs.dawp_result"),)
 
     # The model call -------------------------------------------------------------------------------------------
 
@@ -457,7 +457,8 @@ _READ: Mapping[str, _Read] = {
     "dawp_step_completed": Aiecs._nested_step_completed,
     "dawp_result": Aiecs._nested_result,
 }
-_REASONING_STEPS = ("thought", "action", "observation")
+_REASONING_STEPS = {kind: f"aiecs.{kind}" for kind in ("thought", "action", "observation")}
+"""Kind of a reasoning step: the span event that it becomes."""
 _BESIDE: Mapping[str, _Read] = {
     "error": Aiecs._error,  # it closes the nested run that it came out of, as failed
     "plugin_hook_failed": Aiecs._hook_failed,
@@ -499,4 +500,4 @@ def _reasoned(step: Any, at: int) -> Noted:
     else:
         parts = [{"type": "text", "content": word(field(step, "content"))}]
         attributes[semconv.GEN_AI_OUTPUT_MESSAGES] = encoded([{"role": "assistant", "parts": parts}])
-    return Noted(RUN, at, attributes, kind)
+    return Noted(RUN, at, attributes, _REASONING_STEPS.get(kind, "aiecs.thought"))

@@ -300,7 +300,10 @@ class Stream:
         """Close one operation that has none open below it. Once: a shutdown may come at the same time."""
         if operation.end:
             return
-        at = operation.end = max(signal.at, operation.start, operation.last)
+        at = max(signal.at, operation.start)
+        if operation.segments:
+            at = max(at, operation.last)
+        operation.end = at
         outcome = signal.outcome
         error_type = _ERROR_TYPES.get(outcome, "")
         if outcome in (Outcome.FAILED, Outcome.TRUNCATED) and signal.error_type:
