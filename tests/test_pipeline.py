@@ -1,4 +1,5 @@
-"""The pipeline of a process: made when it is needed, replaced by `setup`, closed by `shutdown`, left to the parent by a fork."""
+"""The pipeline of a process: made when it is needed, replaced by `setup`, closed by `shutdown`, left to the parent
+by a fork."""
 
 from __future__ import annotations
 

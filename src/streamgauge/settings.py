@@ -182,6 +182,8 @@ def _converted(setting: Any, value: Any, where: str) -> Any:
     try:
         if kind is bool:
             converted: Any = {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+        elif isinstance(value, bool) and kind is str and "true or false" in setting.metadata["allowed"]:
+            converted = str(value).lower()
         elif not isinstance(value, _FROM[kind]) or isinstance(value, bool):
             raise problem
         else:

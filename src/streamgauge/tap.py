@@ -232,7 +232,7 @@ class Tap:
                 self._capture.end(at, error_type or None, how, str(outcome), asked)
                 self._capture.close()
             except Exception as trouble:
-                self._report("error", "capture", trouble)
+                self._uncaptured(trouble)
         # No cycle is left for the collector, and what may still come is not decoded.
         self.sink.tap = None
         self.read, self.record = _nothing, _nothing_recorded
@@ -309,8 +309,17 @@ class Tap:
             try:
                 self._capture.write(event)
             except Exception as error:
-                self._capture = None
-                self._report("error", "capture", error)
+                self._uncaptured(error)
+
+    def _uncaptured(self, error: BaseException) -> None:
+        """The capture failed: what it has is kept, and nothing more is written."""
+        capture, self._capture = self._capture, None
+        self._report("error", "capture", error)
+        try:
+            if capture is not None:
+                capture.close()
+        except Exception:  # as it failed before
+            pass
 
     def _events(self, data: Any) -> Sequence[Any]:
         if data.__class__ is _Rest:

@@ -1,7 +1,7 @@
 """The conformance matrix of the in-process transport: every capture, sync and async, with every way to end a stream.
 
-Each: the caller's transcript is the source's, the same objects; one run span for each run, ended at once; the right outcome and
-the three clocks; nothing is left open, and nothing is logged.
+Each: the caller's transcript is the source's, the same objects; one run span for each run, ended at once; the right
+outcome and the three clocks; nothing is left open, and nothing is logged.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ def shut_down(stream: Any, clock: Any) -> tuple[list[Any], Outcome]:
 
 
 SYNC = [
-    read_all, break_and_close, break_inside_with, close_unread, next_then_close, exception_in_the_callers_loop, thrown_in,
-    timeout_thrown_in, shut_down,
+    read_all, break_and_close, break_inside_with, close_unread, next_then_close, exception_in_the_callers_loop,
+    thrown_in, timeout_thrown_in, shut_down,
 ]  # fmt: skip
 
 

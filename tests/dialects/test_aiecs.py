@@ -392,7 +392,8 @@ ROWS: list[tuple[str, list[Any], Any, list[Signal]]] = [
         [Opened("chat", 4, CHAT), Chunk("chat", 9, TEXT, "Hel")],
     ),
     ("thought", [STARTED], event("thought", content=None), [Noted(RUN, 9, {
-        GEN_AI_OUTPUT_MESSAGES: '[{"role": "assistant", "parts": [{"type": "text", "content": ""}]}]'}, "aiecs.thought")]),
+        GEN_AI_OUTPUT_MESSAGES: '[{"role": "assistant", "parts": [{"type": "text", "content": ""}]}]'
+    }, "aiecs.thought")]),
     ("action", [STARTED], event("action", tool="s"), [Noted(RUN, 9, {
         GEN_AI_TOOL_NAME: "s", GEN_AI_TOOL_CALL_ARGUMENTS: "null", GEN_AI_TOOL_CALL_RESULT: "null"}, "aiecs.action")]),
     ("observation", [STARTED], event("observation", content="o"), [

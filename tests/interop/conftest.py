@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-# litellm, which three of the packages bring, else asks the network for a price list when it is imported: seconds of retries.
+# litellm, which three of the packages bring, else asks the network for a price list when it is imported: seconds of
+# retries.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 

@@ -503,10 +503,10 @@ _NAMED_TYPES = frozenset({GeneratorType, AsyncGeneratorType})
 @lru_cache(maxsize=1024)  # of types; more than any program streams from
 def _class_for(kind: type) -> type[_Stream]:
     abilities = tuple(ability for ability, has in _ABILITIES if has(kind)) or (_Stream,)
-    own_names = (name for name in _FORWARDED if getattr(kind, name, None) is not getattr(object, name, None))
-    names: dict[str, Any] = {name: _forward(name) for name in own_names}
-    if kind.__hash__ is None:
-        names["__hash__"] = None
+    # Looked up here, as `getattr` also finds what a type has of its own type: each is callable, and has a hash.
+    found = {name: base.__dict__[name] for base in kind.__mro__[-2::-1] for name in _FORWARDED if name in base.__dict__}
+    names: dict[str, Any] = {name: None if value is None else _forward(name) for name, value in found.items()}
+    names["__doc__"] = kind.__doc__
     slots: tuple[str, ...] = ()
     if kind in _NAMED_TYPES:
         # No __getattr__ on the class: with one, the interpreter specialises no attribute access (50 ns a chunk). A
