@@ -180,8 +180,10 @@ class Pipeline:
     def _report(self, dialect: str, what: str, reason: str, error: BaseException | None) -> None:
         """Trouble beside a stream: one metric, one log line. Nothing of it reaches the stream."""
         try:
-            metric = semconv.TAP_BLIND if what == "blind" else semconv.TAP_ERRORS
-            self.recorder.count(metric, reason)
+            self.recorder.count(semconv.TAP_BLIND if what == "blind" else semconv.TAP_ERRORS, reason)
+        except Exception:  # a host's meter, or log handler, that fails must not reach the stream either
+            pass
+        try:
             kind = type(error).__qualname__ if error is not None else ""
             now = _clock()
             last = self._logged.get((dialect, what, reason, kind), -_LOG_AGAIN_NS)
@@ -191,7 +193,7 @@ class Pipeline:
             effect = "is no longer decoded (it goes on, unchanged)" if what == "blind" else "goes on, unchanged"
             cause = {"slow": "reading it took too long"}.get(reason, f"its {reason} failed")
             log.warning("A stream of dialect %s %s: %s.", dialect, effect, cause, exc_info=error)
-        except Exception:  # a log handler or a meter of the host's that fails must not reach the stream either
+        except Exception:
             pass
 
     def current_tap(self) -> Tap | None:

@@ -214,6 +214,9 @@ class Tap:
         asked = self.sink.asked if self.sink.asked >= self.sink.at else None
         try:
             self.sink.ending(at)
+        except Exception as trouble:
+            self.unrecorded(trouble)
+        try:
             outcome = self._judged(at, error, outcome)
         except Exception as trouble:
             self.unread(trouble)

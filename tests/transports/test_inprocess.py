@@ -7,29 +7,19 @@ import asyncio
 import contextlib
 import contextvars
 import copy
-import functools
-import gc
-import inspect
 import pickle
-import threading
-import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 from opentelemetry import context as otel_context
-from opentelemetry import trace
 
 import streamgauge
 from streamgauge import recorder
-from streamgauge.errors import UnwrappableError
 from streamgauge.pipeline import current_pipeline
 from streamgauge.tap import Tap
-from streamgauge.transports.inprocess import Gauge, is_stream, is_wrapped
-
-
-class Boom(Exception):
-    pass
+from streamgauge.transports.inprocess import Gauge, is_wrapped
+from transports.shapes import Boom, Both, Delegating, Fresh, Restarting, outcomes
 
 
 @pytest.fixture(autouse=True)
@@ -37,15 +27,6 @@ def _context_is_left() -> Iterator[None]:
     before = otel_context.get_current()
     yield
     assert otel_context.get_current() is before
-
-
-def outcomes(seen: Any) -> list[str]:
-    return [span["attributes"]["streamgauge.outcome"] for span in seen.spans if span["name"].startswith("invoke_agent")]
-
-
-def tap_of(stream: Any) -> Tap:
-    found: Tap = object.__getattribute__(stream, "_s_tap")
-    return found
 
 
 # The object -------------------------------------------------------------------------------------------------------
@@ -254,69 +235,6 @@ def test_slots_and_getattr(seen: Any) -> None:
 # Loops ------------------------------------------------------------------------------------------------------------
 
 
-class Restarting:
-    """Begins anew whenever it is looped over."""
-
-    def __iter__(self) -> Any:
-        self.left = 2
-        return self
-
-    def __next__(self) -> int:
-        if not self.left:
-            raise StopIteration
-        self.left -= 1
-        return self.left
-
-
-class Delegating:
-    """As SDKs do it: an iterator, and what a loop reads is a generator over the same."""
-
-    def __init__(self, *items: Any) -> None:
-        self.inner = iter(items)
-        self.response = "response"
-
-    def __iter__(self) -> Iterator[Any]:
-        yield from self.inner
-
-    def __next__(self) -> Any:
-        return next(self.inner)
-
-    def close(self) -> None:
-        self.inner = iter(())
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.close()
-
-
-class Both:
-    """Sync and async at once."""
-
-    def __init__(self, *items: Any) -> None:
-        self.items = list(items)
-
-    def __iter__(self) -> Any:
-        return self
-
-    def __aiter__(self) -> Any:
-        return self
-
-    def __next__(self) -> Any:
-        if not self.items:
-            raise StopIteration
-        if isinstance(self.items[0], BaseException):
-            raise self.items.pop(0)
-        return self.items.pop(0)
-
-    async def __anext__(self) -> Any:
-        try:
-            return next(self)
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-
 def test_a_loops_own_beginning(seen: Any) -> None:
     assert list(streamgauge.wrap(Restarting())) == [1, 0]
     assert outcomes(seen) == ["completed"]
@@ -374,18 +292,6 @@ async def test_both_async(seen: Any) -> None:
     assert outcomes(seen) == ["completed"]
 
 
-class Fresh:
-    def __init__(self, *items: Any) -> None:
-        self.items = items
-
-    def __iter__(self) -> Iterator[Any]:
-        yield from self.items
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        for item in self.items:
-            yield item
-
-
 def test_an_iterable_read_twice_is_two_streams(seen: Any) -> None:
     source: Any = streamgauge.wrap(Fresh("a", "b"), agent_name="x", conversation_id="c")
     assert [list(source), list(source)] == [["a", "b"]] * 2
@@ -439,18 +345,6 @@ def test_builtin_sources(make: Callable[[], Any], expected: list[Any], seen: Any
     assert isinstance(stream, type(source))
     assert list(stream) == expected
     assert outcomes(seen) == ["completed"]
-
-
-@pytest.mark.parametrize(
-    "obj", [None, 5, "text", b"bytes", {"a": 1}, bytearray(b"x"), object(), Source, Exception("x")]
-)
-def test_unwrappable(obj: Any, seen: Any) -> None:
-    with pytest.raises(UnwrappableError, match=r"^nothing of [\w.]+ streams: give wrap\(\) an iterator"):
-        streamgauge.wrap(obj)
-    with pytest.raises(TypeError):
-        streamgauge.wrap(obj)
-    assert not is_stream(obj)
-    assert seen.open == 0
 
 
 # Context managers -------------------------------------------------------------------------------------------------
@@ -644,360 +538,6 @@ def test_decorated_manager(seen: Any) -> None:
         assert list(stream) == ["a", "b"]
     assert left == ["a"]
     assert outcomes(seen) == ["completed"]
-
-
-# Functions --------------------------------------------------------------------------------------------------------
-
-
-def simple(*items: Any) -> Iterator[Any]:
-    """Gives a stream."""
-    return iter(items)
-
-
-def generator(*items: Any) -> Generator[Any, None, None]:
-    yield from items
-
-
-async def agenerator(*items: Any) -> AsyncGenerator[Any, None]:
-    for item in items:
-        yield item
-
-
-async def coroutine(*items: Any) -> AsyncGenerator[Any, None]:
-    await asyncio.sleep(0)
-    return agenerator(*items)
-
-
-def decorated(*items: Any) -> Any:
-    return coroutine(*items)
-
-
-class Callable_:
-    def __call__(self, *items: Any) -> Iterator[Any]:
-        return iter(items)
-
-    async def method(self, *items: Any) -> AsyncGenerator[Any, None]:
-        return agenerator(*items)
-
-    @classmethod
-    def of_class(cls, *items: Any) -> Iterator[Any]:
-        return iter(items)
-
-    @staticmethod
-    def static(*items: Any) -> Iterator[Any]:
-        return iter(items)
-
-
-FUNCTIONS: dict[str, Any] = {
-    "function": simple,
-    "generator function": generator,
-    "async generator function": agenerator,
-    "coroutine function": coroutine,
-    "function that gives a coroutine": decorated,
-    "partial": functools.partial(simple, "a"),
-    "lambda": lambda *items: iter(items),
-    "partial of a coroutine function": functools.partial(coroutine, "a"),
-    "object": Callable_(),
-    "method": Callable_().method,
-    "class method": Callable_.of_class,
-    "static method": Callable_.static,
-}
-
-
-@pytest.mark.parametrize("case", FUNCTIONS)
-async def test_functions(case: str, seen: Any) -> None:
-    function = FUNCTIONS[case]
-    items = ("b",) if isinstance(function, functools.partial) else ("a", "b")
-    wrapped = streamgauge.wrap(function, agent_name="x")
-    for _ in range(2):
-        result = wrapped(*items)
-        if inspect.isawaitable(result):
-            result = await result
-        got = [item async for item in result] if hasattr(result, "__anext__") else list(result)
-        assert got == ["a", "b"]
-    assert outcomes(seen) == ["completed"] * 2
-    assert {span["name"] for span in seen.spans} == {"invoke_agent x"}
-
-
-def test_a_function_keeps_its_face(seen: Any) -> None:
-    wrapped = streamgauge.wrap(simple)
-    assert (wrapped.__name__, wrapped.__doc__, wrapped.__wrapped__) == ("simple", "Gives a stream.", simple)  # type: ignore[attr-defined]
-    assert inspect.signature(wrapped) == inspect.signature(simple)
-    assert inspect.iscoroutinefunction(streamgauge.wrap(coroutine))
-
-
-class Model:
-    """As pydantic's: it compares by value, and iterates over its fields."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Model)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __iter__(self) -> Iterator[Any]:
-        yield ("field", 1)
-
-
-VALUES: list[Any] = [None, 5, "text", b"x", {"a": 1}, [1], (1, 2), {1}, Model(), range(3), object()]
-
-
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
-async def test_a_result_that_is_no_stream_is_left_as_it_is(value: Any, seen: Any) -> None:
-    """A client's method that streams only if it is told to."""
-
-    async def later() -> Any:
-        return value
-
-    assert streamgauge.wrap(lambda: value)() is value
-    assert await streamgauge.wrap(later)() is value
-    assert await streamgauge.wrap(lambda: later())() is value
-    assert seen.spans == []
-
-
-async def test_a_call_that_fails_is_a_stream_that_failed(clock: Any, seen: Any) -> None:
-    """From the call on. The exception is the caller's."""
-    error = Boom("refused")
-
-    def refused() -> Iterator[str]:
-        clock.pass_ms(20)
-        raise error
-
-    async def arefused() -> AsyncIterator[str]:
-        clock.pass_ms(20)
-        raise error
-
-    for function in (refused, arefused, lambda: arefused()):
-        with pytest.raises(Boom) as raised:
-            await streamgauge.wrap(function, agent_name="x")()  # type: ignore[misc]
-        assert raised.value is error
-    assert outcomes(seen) == ["failed"] * 3
-    assert [span["end"] - span["start"] for span in seen.spans] == [20_000_000] * 3
-    assert {span["attributes"]["error.type"] for span in seen.spans} == {f"{Boom.__module__}.Boom"}
-
-
-async def test_a_call_that_is_cancelled(seen: Any) -> None:
-    reached = asyncio.Event()
-
-    async def connecting() -> AsyncIterator[str]:
-        reached.set()
-        await asyncio.Event().wait()
-        raise AssertionError("never")
-
-    task = asyncio.ensure_future(streamgauge.wrap(connecting)())
-    await reached.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert outcomes(seen) == ["cancelled"]
-
-
-async def test_a_stream_is_opened_when_the_function_is_called(clock: Any, seen: Any) -> None:
-    """What connecting takes is the caller's time to the first byte too."""
-
-    def connect() -> Iterator[str]:
-        clock.pass_ms(100)
-        return iter("a")
-
-    async def aconnect() -> Iterator[str]:
-        clock.pass_ms(100)
-        return iter("a")
-
-    assert list(streamgauge.wrap(connect)()) == ["a"]
-    assert list(await streamgauge.wrap(aconnect)()) == ["a"]
-    assert [span["attributes"]["streamgauge.stream.time_to_first_byte"] for span in seen.spans] == [0.1, 0.1]
-
-
-# Contexts ---------------------------------------------------------------------------------------------------------
-
-
-def current() -> Any:
-    return trace.get_current_span().get_span_context().span_id
-
-
-def looking(found: list[int], count: int = 3) -> Generator[int, Any, None]:
-    for number in range(count):
-        found.append(current())
-        yield number
-    found.append(current())
-
-
-async def alooking(found: list[int], count: int = 3) -> AsyncGenerator[int, Any]:
-    for number in range(count):
-        await asyncio.sleep(0)
-        found.append(current())
-        yield number
-    found.append(current())
-
-
-async def test_current_inside_and_not_outside(seen: Any) -> None:
-    """In each read and in the last, also by `send`; never while the caller has its turn."""
-    found: list[int] = []
-    outside: list[int] = []
-    stream = streamgauge.wrap(looking(found))
-    next(stream)
-    outside.append(current())
-    stream.send(1)
-    for _ in stream:
-        outside.append(current())
-    outside.append(current())
-    astream = streamgauge.wrap(alooking(found))
-    await anext(astream)
-    outside.append(current())
-    await astream.asend(1)
-    async for _ in astream:
-        outside.append(current())
-    outside.append(current())
-    assert set(outside) == {0}
-    ids = [int(span["span_id"], 16) for span in seen.spans]
-    assert found == [ids[0]] * 4 + [ids[1]] * 4
-
-
-async def test_current_in_tasks_and_threads_that_the_source_starts(seen: Any) -> None:
-    async def source() -> AsyncGenerator[int, None]:
-        yield await asyncio.create_task(inside())
-        yield await asyncio.to_thread(current)
-
-    async def inside() -> int:
-        return int(current())
-
-    found = [item async for item in streamgauge.wrap(source())]
-    assert found == [int(seen.spans[0]["span_id"], 16)] * 2
-
-
-def test_read_in_another_thread(seen: Any) -> None:
-    """Each piece in a thread of its own."""
-    found: list[int] = []
-    stream = streamgauge.wrap(looking(found))
-    got: list[int] = []
-    outside: list[int] = []
-
-    def read() -> None:
-        got.append(next(stream, -1))
-        outside.append(current())
-
-    for _ in range(4):
-        thread = threading.Thread(target=read)
-        thread.start()
-        thread.join(20)
-    assert got == [0, 1, 2, -1]
-    assert set(outside) == {0}
-    assert found == [int(seen.spans[0]["span_id"], 16)] * 4
-    assert outcomes(seen) == ["completed"]
-
-
-async def test_read_and_closed_in_contexts_of_their_own(seen: Any) -> None:
-    found: list[int] = []
-    stream = streamgauge.wrap(looking(found))
-    for _ in range(2):
-        contextvars.copy_context().run(next, stream)
-        contextvars.Context().run(current)
-    contextvars.Context().run(stream.close)
-    assert outcomes(seen) == ["abandoned"]
-    assert len(set(found)) == 1
-
-
-def test_streams_inside_streams(seen: Any) -> None:
-    def outer() -> Generator[str, None, None]:
-        for text in streamgauge.wrap(inner(), agent_name="inner"):
-            with seen.pipeline.recorder.tracer.start_as_current_span("work"):
-                yield_me = text.upper()
-            yield yield_me
-
-    def inner() -> Generator[str, None, None]:
-        yield from streamgauge.wrap(iter("ab"), agent_name="innermost")
-
-    assert list(streamgauge.wrap(outer(), agent_name="outer")) == ["A", "B"]
-    assert seen.tree() == [
-        "invoke_agent outer", "  invoke_agent inner", "    invoke_agent innermost", "  work", "  work",
-    ]  # fmt: skip
-
-
-def test_what_the_source_sets_for_its_caller_stays_set(seen: Any) -> None:
-    """A variable of its own, and the telemetry context where it changes that on purpose."""
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
-    mine = otel_context.set_value("mine", True)
-
-    def source() -> Generator[int, None, None]:
-        variable.set("set")
-        yield 1
-        recorder.ambient().set(mine)
-        yield 2
-
-    stream = streamgauge.wrap(source())
-    before = otel_context.get_current()
-    assert next(stream) == 1
-    assert variable.get() == "set"
-    assert otel_context.get_current() is before
-    assert next(stream) == 2
-    assert otel_context.get_current() is mine
-    recorder.ambient().set(before)
-    assert list(stream) == []
-
-
-# Memory -----------------------------------------------------------------------------------------------------------
-
-
-class Piece:
-    pass
-
-
-def finished(stream: Any) -> None:
-    list(stream)
-
-
-def closed(stream: Any) -> None:
-    next(iter(stream))
-    if hasattr(stream, "close"):
-        stream.close()
-
-
-def left(stream: Any) -> None:
-    for _ in stream:
-        break
-
-
-def unread(stream: Any) -> None:
-    return None
-
-
-SOURCES: dict[str, Callable[[], Any]] = {
-    "generator": lambda: (Piece() for _ in range(3)),
-    "iterator": lambda: Delegating(Piece(), Piece()),
-    "iterable": lambda: Fresh(Piece(), Piece()),
-    "both": lambda: Both(Piece(), Piece()),
-}
-
-
-@pytest.mark.parametrize("how", [finished, closed, left, unread], ids=lambda how: how.__name__)
-@pytest.mark.parametrize("watched", [False, True], ids=["", "observed"])
-@pytest.mark.parametrize("case", SOURCES)
-def test_nothing_is_left_for_the_collector(case: str, watched: bool, how: Callable[[Any], None], seen: Any) -> None:
-    """Without cycles, all is gone with the last reference."""
-    if watched:
-        streamgauge.observe(lambda signal, request: None)
-    gc.collect()
-    gc.disable()
-    try:
-        source = SOURCES[case]()
-        stream: Any = streamgauge.wrap(source)
-        tap = tap_of(stream)
-        held = [weakref.ref(each) for each in (source, stream, tap, tap.sink)]
-        del source, tap
-        how(stream)
-        del stream
-        assert outcomes(seen) == ["completed" if how is finished else "abandoned"]
-        assert [type(ref()).__name__ for ref in held if ref() is not None] == []
-    finally:
-        gc.enable()
-
-
-def test_an_ended_stream_holds_no_span(seen: Any) -> None:
-    stream = streamgauge.wrap(iter("a"))
-    list(stream)
-    sink: Any = tap_of(stream).sink
-    assert sink.partials() == []
-    assert sink.tap is None
-    assert list(stream) == []
 
 
 # A client's gauge -------------------------------------------------------------------------------------------------

@@ -92,6 +92,11 @@ class Recorder:
         self.aggregates.record(points)
         self.mirror(points, context)
 
+    @property
+    def mirrored(self) -> bool:
+        """Somebody else has the points too."""
+        return self._mirror is not None
+
     def mirror(self, points: Sequence[Point], context: Context) -> None:
         """Give points, recorded already, to the host's meters."""
         if self._mirror is not None:

@@ -27,10 +27,11 @@ class Operation:
     """What gets a span, while it is open. Slotted and flat: there are thousands, and a chunk updates it in place."""
 
     __slots__ = (
-        "agent", "attributes", "bucket", "child_usage", "content", "context", "end", "first_answer", "first_chunk",
-        "frozen", "gap_ns", "gaps", "granularity", "high", "inference_calls", "key", "last", "longest", "low", "model",
-        "name", "operation", "others", "parent", "provider", "retry", "seen_texts", "segment", "segments", "span",
-        "start", "starting", "steady", "text_bytes", "tool_calls", "unseen", "usage", "waits",
+        "above", "agent", "attributes", "bucket", "child_usage", "content", "context", "end", "first_answer",
+        "first_chunk", "frozen", "gap_ns", "gaps", "granularity", "high", "inference_calls", "key", "last",
+        "longest", "low", "model", "name", "operation", "others", "parent", "provider", "retry", "seen_texts",
+        "segment", "segments", "span", "start", "starting", "steady", "text_bytes", "tool_calls", "unseen", "usage",
+        "waits",
     )  # fmt: skip
 
     def __init__(self, key: str, operation: str, name: str, parent: Operation | None, start: int) -> None:
@@ -42,6 +43,8 @@ class Operation:
         self.end = 0
         self.span: Any = None
         self.context: Any = None
+        self.above: Any = None
+        """The telemetry context that it was opened in."""
         self.model = self.provider = self.agent = self.granularity = ""
         self.attributes: dict[str, Any] | None = None
         """What was noted since the opening; set on the span when it ends."""

@@ -34,7 +34,7 @@ from streamgauge.wire import Outcome, Request
 if TYPE_CHECKING:
     from streamgauge.recorder import Recorder
 
-__all__ = ["Stream", "current"]
+__all__ = ["Stream", "context_of", "current"]
 
 _CURRENT = otel_context.create_key("streamgauge-stream")
 """A weak reference: the stream itself holds the context."""
@@ -259,7 +259,7 @@ class Stream:
         operation.label(given, self.request)
         if signal.operation == EXECUTE_TOOL:
             self._tools += 1
-        above = parent.context if parent is not None else self._parent
+        above = context_of(parent) if parent is not None else self._parent
         operation.span = recorder.tracer.start_span(
             span_name(operation),
             context=above,
@@ -267,10 +267,10 @@ class Stream:
             attributes=recorder.attributes.opening(operation, self.request, self._granularity, given),
             start_time=signal.at + self.anchor,
         )
-        operation.context = trace.set_span_in_context(operation.span, above)
+        operation.above = above
         self._operations[signal.key] = operation
         if signal.key == RUN:
-            operation.context = self.context = otel_context.set_value(_CURRENT, ref(self), operation.context)
+            operation.context = self.context = otel_context.set_value(_CURRENT, ref(self), context_of(operation))
             recorder.streams.add(self)
             self._retries_outer(operation, signal.at)
             if self._counted:
@@ -330,7 +330,8 @@ class Stream:
                     recorder.aggregates.record_locked(points)
             finally:
                 self._end_span(operation, signal, outcome, error_type)
-        recorder.mirror(points, operation.context)
+        if recorder.mirrored:
+            recorder.mirror(points, context_of(operation))
         if is_run:
             self._tell_outer(outcome, error_type, at)
 
@@ -474,13 +475,13 @@ class Stream:
             attributes[semconv.STREAMGAUGE_RETRY_DELAY_S] = signal.delay_s
         operation.retry = self._recorder.tracer.start_span(
             f"{semconv.RETRY} {signal.target}",
-            context=operation.context,
+            context=context_of(operation),
             attributes=attributes,
             start_time=signal.at + self.anchor,
         )
         capped = self._recorder.aggregates.cap(semconv.RETRIES.labels, (signal.target, signal.reason))
         point: Point = (semconv.RETRIES, (*(common or self._common(operation)), *capped), 1, None)
-        self._recorder.record([point], operation.context)
+        self._recorder.record([point], context_of(operation))
 
     def _alive(self, operation: Operation, at: int) -> None:
         """A sign of life of an operation: also of those above."""
@@ -591,6 +592,14 @@ class Stream:
             return []  # and a name that comes later may still be its label
         common = self._settled(partial)
         return live_points(partial, common, self._recorder.profile, None) + _wait_points(waits, common)
+
+
+def context_of(operation: Operation) -> Context:
+    """The context that holds an operation's span: made when it is wanted, as most have nothing below them."""
+    if operation.context is None:
+        operation.context = trace.set_span_in_context(operation.span, operation.above)
+    context: Context = operation.context
+    return context
 
 
 def _wait_points(waits: tuple[int, int], common: Labels) -> list[Point]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamgauge.recorder.stream import Stream
+from streamgauge.recorder.stream import Stream, context_of
 from streamgauge.signals import TEXT, Chunk, Signals
 
 __all__ = ["ContentStream", "MeteredContentStream", "MeteredStream"]
@@ -57,7 +57,7 @@ class MeteredStream(_Looking):
         operation = self._operations.get(chunk.key)
         if operation is not None and not operation.starting:
             gap = (at - operation.last) / 1e9
-            recorder.mirror([(recorder.profile.per_chunk, self._common(operation), gap, None)], operation.context)
+            recorder.mirror([(recorder.profile.per_chunk, self._common(operation), gap, None)], context_of(operation))
         super()._look(chunk, at)
 
 
