@@ -241,6 +241,25 @@ def test_recording_inside_recording() -> None:
     assert read(aggregates, semconv.CHUNKS) == {TEXT: 111}
 
 
+def test_interrupted_in_the_middle_of_adding() -> None:
+    """Between reading a counter and writing it."""
+    aggregates = Aggregates()
+    left = [1, 2]
+
+    class Interrupting(str):
+        def __hash__(self) -> int:
+            if left:
+                left.pop()
+                aggregates.record([(semconv.CHUNKS, TEXT, 10, None)])
+            return hash(str(self))
+
+        __eq__ = str.__eq__
+
+    aggregates.record([(semconv.CHUNKS, (*COMMON, Interrupting("text")), 1, None)])
+    assert left == []
+    assert read(aggregates, semconv.CHUNKS) == {TEXT: 21}
+
+
 def test_recording_goes_on_after_points_that_fail() -> None:
     aggregates = Aggregates()
 

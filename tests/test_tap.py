@@ -4,6 +4,7 @@ so, and every span ends once."""
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -357,6 +358,17 @@ def test_the_same_trouble_is_told_once_a_minute(
         "A stream of dialect words is no longer decoded (it goes on, unchanged): its dialect failed."
     )
     assert seen.value("streamgauge.tap.blind", reason="dialect") == 3
+
+
+def test_an_observer_that_blocks_for_ever(seen: Any) -> None:
+    """The stream runs, and is recorded, to its end; and so is the next."""
+    ever, entered = threading.Event(), threading.Event()
+    streamgauge.observe(lambda signal, request: (entered.set(), ever.wait(50)))
+    for _ in range(2):
+        assert list(streamgauge.wrap(source(), dialect="words", agent_name="a")) == EVENTS
+        assert entered.wait(20)
+    assert seen.value("streamgauge.streams", streamgauge_outcome="completed") == 2
+    ever.set()
 
 
 # Slow -------------------------------------------------------------------------------------------------------------

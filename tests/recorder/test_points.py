@@ -512,3 +512,31 @@ def test_a_mirror_is_given_each_point_once(seen: Any) -> None:
     assert given.count(("gen_ai.client.operation.duration", ids["invoke_agent a"])) == 1
     assert ("streamgauge.stream.stalls", ids["invoke_agent a"]) in given
     assert ("streamgauge.retries", ids["invoke_agent a"]) in given
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_each_chunk_gap_for_the_hosts_meter(captured: bool, seen: Any) -> None:
+    """Where it is asked for; the aggregates have them as ever. Also those of chunks that come with others' signals."""
+    from streamgauge.recorder import Content, Recorder
+
+    given: list[tuple[float, str]] = []
+    made = Recorder(
+        seen.pipeline.recorder.tracer,
+        seen.pipeline.aggregates,
+        content=Content(captured),
+        meter_chunks=True,
+        mirror=lambda found, context: given.extend(
+            (value, labels[0])
+            for metric, labels, value, _ in found
+            if metric is semconv.PER_CHUNK and isinstance(value, float)
+        ),
+    )
+    seen.pipeline.recorder = made
+    play(
+        seen, run(), chat(10, "c", "m"), chunk(10, "c"), chunk(20, "c"), chunk(25, RUN), chunk(50, "c"), retry(60, "c"),
+        chunk(90, "c"), chunk(91, "c"), chunk(92, "?"), close(99),
+    )  # fmt: skip
+    assert given == [(0.01, "chat"), (0.03, "chat"), (0.001, "chat")]
+    assert seen.count("gen_ai.client.operation.time_per_output_chunk") == 3
+    (call,) = [span for span in seen.spans if span["name"] == "chat m"]
+    assert ("gen_ai.output.messages" in call["attributes"]) == captured

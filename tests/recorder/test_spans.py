@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import SpanProcessor
 
 from recorder.play import (
     ANCHOR,
@@ -591,6 +592,32 @@ def test_what_was_no_data_touches_no_clock(seen: Any) -> None:
     assert found["gen_ai.response.time_to_first_chunk"] == 0.005
     assert found["streamgauge.stream.time_to_first_byte"] == 0.02
     assert found["streamgauge.stream.wait.source"] == 0.03
+
+
+def test_only_asides_are_no_data(seen: Any) -> None:
+    stream = play(seen, run())
+    stream.apply((chunk(5, RUN), chunk(5_000, RUN), close(6_000)))
+    found = attributes(seen, "invoke_agent a")
+    assert "streamgauge.stream.time_to_first_byte" not in found
+    assert found["streamgauge.stream.chunks"] == 2
+    assert seen.value("streamgauge.stream.stalls") == 0
+
+
+def test_spans_that_fail_to_end(seen: Any) -> None:
+    """Those that are left end all the same, and as what they are."""
+
+    class Failing(SpanProcessor):
+        def on_end(self, span: Any) -> None:
+            raise RuntimeError("by design")
+
+    seen.pipeline.recorder.tracer.span_processor.add_span_processor(Failing())
+    stream = play(seen, run(), step(1, "s", "1"), chat(2, "c", "m", "s"), retry(3, "c"))
+    with pytest.raises(RuntimeError, match="by design"):
+        stream.apply((close(9, RUN, Outcome.FAILED, "E"),))
+    ended = {span["name"]: span["attributes"].get("error.type") for span in seen.spans}
+    assert ended == {"retry model": None, "chat m": "E", "step 1": "E", "invoke_agent a": "E"}
+    assert seen.value("streamgauge.streams", error_type="E") == 1
+    assert (stream.run_open, seen.pipeline.recorder.streams) == (False, set())
 
 
 USAGE = {

@@ -40,7 +40,7 @@ class Operation:
         self.name = name
         self.parent = parent
         self.start = start
-        self.end = 0
+        self.end: int | None = None
         self.span: Any = None
         self.context: Any = None
         self.above: Any = None
@@ -234,7 +234,7 @@ def closing_points(
     def observe(metric: semconv.Metric, labels: Labels, value: float) -> None:
         points.append((metric, labels, value, (value, *origin) if origin is not None else None))
 
-    duration = (operation.end - operation.start) / 1e9
+    duration = ((operation.end or operation.start) - operation.start) / 1e9
     kind = operation.operation
     if kind in INFERENCE:
         observe(profile.inference_duration, (*common, error_type, outcome), duration)

@@ -160,6 +160,10 @@ class Stream:
         else:
             self._tally(operation, signals, at)
 
+    def stay_inward(self) -> None:
+        """The source keeps contexts of its own: in no read of it is ours to be spared."""
+        self._inward_between = self.inward = True
+
     def apply(self, signals: Signals) -> None:
         """Signals of something that was no data of the source: its clocks are not touched."""
         for signal in signals:
@@ -298,12 +302,13 @@ class Stream:
 
     def _finish(self, operation: Operation, signal: Closed) -> None:
         """Close one operation that has none open below it. Once: a shutdown may come at the same time."""
-        if operation.end:
-            return
         at = max(signal.at, operation.start)
         if operation.segments:
             at = max(at, operation.last)
-        operation.end = at
+        with self._recorder.aggregates.lock:
+            if operation.end is not None:
+                return
+            operation.end = at
         outcome = signal.outcome
         error_type = _ERROR_TYPES.get(outcome, "")
         if outcome in (Outcome.FAILED, Outcome.TRUNCATED) and signal.error_type:
@@ -329,7 +334,7 @@ class Stream:
                         recorder.streams.discard(self)
                     recorder.aggregates.record_locked(points)
             finally:
-                self._end_span(operation, signal, outcome, error_type)
+                self._end_span(operation, signal, outcome, error_type, at)
         if recorder.mirrored:
             recorder.mirror(points, context_of(operation))
         if is_run:
@@ -383,7 +388,7 @@ class Stream:
         self._caller_ns = max(self._caller_ns, self.at - self.opened - source)
         return source, self._caller_ns
 
-    def _end_span(self, operation: Operation, signal: Closed, outcome: Outcome, error_type: str) -> None:
+    def _end_span(self, operation: Operation, signal: Closed, outcome: Outcome, error_type: str, at: int) -> None:
         span: Span = operation.span
         recorder = self._recorder
         try:
@@ -396,7 +401,7 @@ class Stream:
                 if not intended and outcome is not Outcome.COMPLETED:
                     span.set_status(Status(StatusCode.ERROR, signal.message[:1024] or str(outcome)))
         finally:
-            span.end(operation.end + self.anchor)
+            span.end(at + self.anchor)
 
     def _stream_attributes(self, run: Operation, attributes: dict[str, Any]) -> None:
         if self._first_byte:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from functools import lru_cache
 from operator import attrgetter
@@ -102,11 +102,50 @@ def is_wrapped(obj: object) -> bool:
     return issubclass(type(obj), _Stream)
 
 
+class _Kept:
+    """Stands in for the context variable of a stream whose source keeps a context of its own from one read to the next,
+    as one does that yields inside a `with` of a span."""
+
+    __slots__ = ("_ambient", "_context", "_entered", "_token")
+
+    def __init__(self, ambient: ContextVar[Any]) -> None:
+        self._ambient = ambient
+        self._token: Token[Any] | None = None
+        """Takes ours away again, once the source has given its own back."""
+        self._context: Any = None
+        self._entered: Any = None
+
+    def keep(self, token: Token[Any], context: Any) -> None:
+        if self._token is None:
+            self._token, self._context = token, context
+
+    def enter(self, context: Any) -> Token[Any]:
+        self._entered = context
+        if self._token is not None:
+            return self._token  # the source has its own
+        self._context = context
+        return self._ambient.set(context)
+
+    def inside(self) -> Any:
+        """What was entered, if the variable is as we have left it."""
+        return self._entered if self._ambient.get(None) is self._context else None
+
+    def leave(self, token: Token[Any]) -> None:
+        self._token = None
+        self._ambient.reset(token)
+
+    def close(self) -> None:
+        token, self._token = self._token, None
+        if token is not None and self._ambient.get(None) is self._context:
+            with suppress(ValueError):  # closed in another task
+                self._ambient.reset(token)
+
+
 class _Stream:
     """What every wrapped stream is. `_s_` names are ours; all others are the source's."""
 
     __slots__ = (
-        "__weakref__", "_s_again", "_s_ambient", "_s_ends", "_s_entered", "_s_hot", "_s_looped", "_s_owner",
+        "__weakref__", "_s_again", "_s_ambient", "_s_ends", "_s_entered", "_s_hot", "_s_kept", "_s_looped", "_s_owner",
         "_s_source", "_s_tap",
     )  # fmt: skip
 
@@ -119,6 +158,8 @@ class _Stream:
     """It is inside a `with` of its own: that will say how it ended."""
     _s_hot: tuple[Any, ...]
     """All that a read needs, in one look-up."""
+    _s_kept: _Kept | None
+    """Where the source keeps a context of its own from one read to the next."""
     _s_looped: bool
     _s_owner: Any
     """Who ends the tap by being dropped, where it is not this one. It lives as long as this one."""
@@ -139,6 +180,7 @@ class _Stream:
         put(self, "_s_ambient", ambient)
         put(self, "_s_again", again)
         put(self, "_s_owner", owner)
+        put(self, "_s_kept", None)
         put(self, "_s_entered", False)
         put(self, "_s_looped", False)
         if kind in _NAMED_TYPES:
@@ -168,6 +210,9 @@ class _Stream:
         try:
             if self._s_ends and self._s_owner is None:
                 dropped(self._s_tap, _clock())
+            if self._s_kept is not None and type(self._s_source) is GeneratorType:
+                self._s_source.close()  # as its own collection would, but before ours is looked for
+                self._s_closed()
         except AttributeError:  # it was never built
             pass
 
@@ -187,9 +232,28 @@ class _Stream:
             outcome = Outcome.ABANDONED
         self._s_over(None, outcome)
 
-    def _s_leave(self, token: Token[Any] | None, context: Any = None) -> None:
-        if token is not None:
-            leave(self._s_ambient, token, self._s_tap.sink.context if context is None else context)
+    def _s_leave(self, token: Token[Any] | None, context: Any) -> None:
+        """The source is no longer being read."""
+        *_, inside, leave = self._s_hot
+        if token is not None and inside() is context:
+            with suppress(ValueError):  # another task's context, that happens to hold the same value
+                leave(token)
+
+    def _s_keep(self, token: Token[Any], context: Any) -> None:
+        """The source has left a context of its own current: it stays, as it would without us, until the source gives it
+        back. Then ours is current, and has to go."""
+        kept = self._s_kept
+        if kept is None:
+            kept = _Kept(self._s_ambient)
+            object.__setattr__(self, "_s_kept", kept)
+            object.__setattr__(self, "_s_hot", (*self._s_hot[:3], kept.enter, kept.inside, kept.leave))
+            self._s_tap.sink.stay_inward()
+        kept.keep(token, context)
+
+    def _s_closed(self) -> None:
+        """The source was closed, and has given back what it kept."""
+        if self._s_kept is not None:
+            self._s_kept.close()
 
 
 class _Open(_Stream):
@@ -215,16 +279,19 @@ class _Iterator(_Stream):
         try:
             item = read()
         except StopIteration:
-            self._s_leave(token)
+            self._s_leave(token, context)
             self._s_over(None)
             raise
         except BaseException as error:
-            self._s_leave(token)
+            self._s_leave(token, context)
             self._s_over(error)
             raise
         at = _clock()
-        if token is not None and inside() is context:
-            leave(token)
+        if token is not None:
+            if inside() is context:
+                leave(token)
+            else:
+                self._s_keep(token, context)
         try:
             signals = tap.read(item, at)
         except Exception as error:
@@ -240,9 +307,9 @@ class _Driven(_Stream):
     __slots__ = ()
 
     def _s_drive(self, step: Callable[..., Any], args: tuple[Any, ...], thrown: BaseException | None) -> Any:
-        sink = self._s_tap.sink
+        sink, _, _, enter, inside, _ = self._s_hot
         context = sink.context
-        token = self._s_ambient.set(context)
+        token = enter(context)
         asked = sink.asked = _clock()
         try:
             item = step(*args)
@@ -258,7 +325,10 @@ class _Driven(_Stream):
                 self._s_over(error)
             raise
         at = _clock()
-        self._s_leave(token, context)
+        if inside() is context:
+            self._s_leave(token, context)
+        else:
+            self._s_keep(token, context)
         self._s_tap.feed(item, asked, at)
         return item
 
@@ -290,7 +360,10 @@ class _Close(_Stream):
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
         self._s_given_up(None)
-        return self._s_source.close(*args, **kwargs)
+        try:
+            return self._s_source.close(*args, **kwargs)
+        finally:
+            self._s_closed()
 
 
 class _AsyncIterator(_Stream):
@@ -307,16 +380,19 @@ class _AsyncIterator(_Stream):
         try:
             item = await read()
         except StopAsyncIteration:
-            self._s_leave(token)
+            self._s_leave(token, context)
             self._s_over(None)
             raise
         except BaseException as error:
-            self._s_leave(token)
+            self._s_leave(token, context)
             self._s_over(error)
             raise
         at = _clock()
-        if token is not None and inside() is context:
-            leave(token)
+        if token is not None:
+            if inside() is context:
+                leave(token)
+            else:
+                self._s_keep(token, context)
         try:
             signals = tap.read(item, at)
         except Exception as error:
@@ -338,9 +414,9 @@ class _AsyncGenerator(_Stream):
         return await self._s_drive(self._s_source.athrow, error, _thrown(error))
 
     async def _s_drive(self, step: Callable[..., Any], args: tuple[Any, ...], thrown: BaseException | None) -> Any:
-        sink = self._s_tap.sink
+        sink, _, _, enter, inside, _ = self._s_hot
         context = sink.context
-        token = self._s_ambient.set(context)
+        token = enter(context)
         asked = sink.asked = _clock()
         try:
             item = await step(*args)
@@ -356,7 +432,10 @@ class _AsyncGenerator(_Stream):
                 self._s_over(error)
             raise
         at = _clock()
-        self._s_leave(token, context)
+        if inside() is context:
+            self._s_leave(token, context)
+        else:
+            self._s_keep(token, context)
         self._s_tap.feed(item, asked, at)
         return item
 
@@ -366,7 +445,10 @@ class _Aclose(_Stream):
 
     async def aclose(self, *args: Any, **kwargs: Any) -> Any:
         self._s_given_up(None)
-        return await self._s_source.aclose(*args, **kwargs)
+        try:
+            return await self._s_source.aclose(*args, **kwargs)
+        finally:
+            self._s_closed()
 
 
 class _Iterable(_Stream):
