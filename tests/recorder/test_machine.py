@@ -255,10 +255,10 @@ def test_read_while_streams_run_and_end() -> None:
 @pytest.mark.usefixtures("impatient")
 def test_a_shutdown_at_the_same_time() -> None:
     """What one thread reads another one closes: each span ends once, and each stream is counted once."""
-    for _ in range(30):
+    for _ in range(25):
         with recorder() as (made, _lives):
             stream = made.stream(Request(), at=1, anchor=0)
-            stream.apply([Opened(RUN, 1, "invoke_agent"), *(Opened(str(n), 1, "step", str(n)) for n in range(5))])
+            stream.apply([Opened(RUN, 1, "invoke_agent"), *(Opened(str(n), 1, "step", str(n)) for n in range(20))])
             start = threading.Barrier(2)
 
             def close(made: Recorder = made, stream: Any = stream, start: threading.Barrier = start) -> None:

@@ -620,6 +620,23 @@ def test_spans_that_fail_to_end(seen: Any) -> None:
     assert (stream.run_open, seen.pipeline.recorder.streams) == (False, set())
 
 
+def test_ended_while_it_ends(seen: Any) -> None:
+    """By a shutdown that comes in between: each operation is closed once."""
+
+    class Ending(SpanProcessor):
+        def on_end(self, span: Any) -> None:
+            if span.name.startswith("retry"):
+                stream.finish(8 * MS, Outcome.SHUTDOWN)
+
+    seen.pipeline.recorder.tracer.span_processor.add_span_processor(Ending())
+    stream = play(seen, run(), step(1, "s", "1"), chat(2, "c", "m", "s"), retry(3, "c"))
+    stream.apply((close(9),))
+    outcomes = {span["name"]: span["attributes"].get("streamgauge.outcome") for span in seen.spans}
+    assert outcomes == {"retry model": None, "chat m": "completed", "step 1": "shutdown", "invoke_agent a": "shutdown"}
+    assert len(seen.spans) == 4
+    assert seen.value("streamgauge.streams") == 1
+
+
 USAGE = {
     "none is absent": ((None, 0), {"output_tokens": 0}),
     "text": (("12", 3), {"output_tokens": 3}),

@@ -318,6 +318,18 @@ def test_a_run_that_ends_while_it_is_read(fails: bool, seen: Any) -> None:
     assert left_with is before
 
 
+def test_dropped_while_somebody_else_has_the_source(seen: Any) -> None:
+    """It is not closed: it was not only ours."""
+    before = otel_context.get_current()
+    source = spanning(seen.pipeline.recorder.tracer, [])
+    stream = streamgauge.wrap(source, agent_name="a")
+    assert [next(stream), next(stream)] == [0, 1]
+    del stream
+    assert list(source) == [2, 3, 4, 5]
+    recorder.ambient().set(before)
+    assert outcomes(seen) == ["abandoned"]
+
+
 # A forked child ---------------------------------------------------------------------------------------------------
 
 

@@ -132,7 +132,8 @@ class _Kept:
 
     def leave(self, token: Token[Any]) -> None:
         self._token = None
-        self._ambient.reset(token)
+        with suppress(ValueError):  # given back in another context than it was kept in
+            self._ambient.reset(token)
 
     def close(self) -> None:
         token, self._token = self._token, None
@@ -210,8 +211,9 @@ class _Stream:
         try:
             if self._s_ends and self._s_owner is None:
                 dropped(self._s_tap, _clock())
-            if self._s_kept is not None and type(self._s_source) is GeneratorType:
-                self._s_source.close()  # as its own collection would, but before ours is looked for
+            if self._s_kept is not None:
+                object.__setattr__(self, "_s_hot", ())
+                object.__setattr__(self, "_s_source", None)  # closed now, unless somebody else has it
                 self._s_closed()
         except AttributeError:  # it was never built
             pass
