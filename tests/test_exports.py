@@ -32,7 +32,7 @@ WITHOUT = {
 INNER = {
     "streamgauge.dialects.shipit_agent": {"MAX_DEPTH"},
     "streamgauge.dialects.ziran": {"MAX_CALLS"},
-    "streamgauge.tap": {"SLOW_NS", "STRIKES"},
+    "streamgauge.tap": {"FORGOTTEN_NS", "SLOW_NS", "STRIKES"},
     "streamgauge.telemetry.bounded": {"NO_THREADS_AT_EXIT"},
     "streamgauge.telemetry.metric_data": {"Counts"},
     "streamgauge.transports.inprocess": {"Opener"},

@@ -416,6 +416,18 @@ def test_slow(
     )
 
 
+def test_a_strike_is_forgotten(clock: Any, seen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that sleeps now and then makes no dialect a slow one."""
+    monkeypatch.setitem(dialects._found, "words", slow(clock, *[500] * 12))
+    got = []
+    for item in streamgauge.wrap(iter("abcdefghijkl"), dialect="words"):
+        got.append(item)
+        clock.pass_ms(61_000)
+    assert "".join(got) == "abcdefghijkl"
+    assert seen.value("streamgauge.tap.blind") == 0
+    assert seen.value("streamgauge.stream.chunks") == 12
+
+
 def test_a_slow_caller_is_not_our_fault(clock: Any, seen: Any) -> None:
     """It is timed from then on, and found quick."""
     stream = streamgauge.wrap(source(), dialect="words", agent_name="a")

@@ -21,6 +21,8 @@ SLOW_NS = 100_000_000
 """Reading one event for longer is a strike; a scheduler's slice or a collection stays well below it."""
 STRIKES = 3
 """After so many it goes blind."""
+FORGOTTEN_NS = 60_000_000_000
+"""A strike counts no longer after that."""
 
 _HOW = {Outcome.ABANDONED: "closed", Outcome.CANCELLED: "cancelled", Outcome.SHUTDOWN: "shutdown"}
 
@@ -278,12 +280,16 @@ class Tap:
             return
         self._strikes = 1
         read = self.read
+        last = 0
 
         def timed(data: Any, at: int) -> Signals:
+            nonlocal last
             began = _clock()
             signals = read(data, at)
             if _clock() - began > SLOW_NS:
-                self._strikes += 1
+                # A machine that slept once an hour is no slow dialect.
+                self._strikes = self._strikes + 1 if began - last < FORGOTTEN_NS else 2
+                last = began
                 if self._strikes > STRIKES:
                     self._blind("slow", None)
             return signals

@@ -84,9 +84,15 @@ class Jaf(Dialect):
         elif kind in _APART:
             return self._apart(data, at)
         else:
-            type_, body = getattr(data, "type", None), getattr(data, "data", None)
+            try:
+                type_, body = data.type, data.data
+            except Exception:  # no event
+                return NOTHING
         if type_ == "chunk":
-            text = body.get("delta") if body.__class__ is dict else getattr(body, "delta", None)
+            try:
+                text = body["delta"] if body.__class__ is dict else body.delta
+            except Exception:  # without a text
+                text = None
             if self._sliced and text.__class__ is str and text:
                 return Chunk(RUN, at, TEXT, text)
             return self._slice(text, self.when(field(data, "timestamp"), at), at)
