@@ -71,6 +71,25 @@ Point: TypeAlias = tuple[Metric, Labels, float | Distribution, Sample | None]
 """What is recorded: an amount of a counter, a value or a whole distribution of a histogram."""
 
 
+def _observe(
+    series: dict[Labels, float | Distribution], metric: Metric, labels: Labels, value: Any, exemplar: Sample | None
+) -> None:
+    """Count one value, or a whole distribution, of a histogram."""
+    distribution: Any = series.get(labels)
+    if distribution is None:
+        distribution = series[labels] = Distribution([0] * (len(metric.buckets) + 1), 0.0)
+    if value.__class__ is Distribution:
+        distribution.merge(value)
+        value = exemplar[0] if exemplar is not None else 0
+        bucket = bisect_left(metric.buckets, value)
+    else:
+        bucket = bisect_left(metric.buckets, value)
+        distribution.counts[bucket] += 1
+        distribution.sum += value
+    if exemplar is not None:
+        distribution.exemplars[bucket] = exemplar
+
+
 class Watched(Protocol):
     """An open stream, as `collect` reads it from another thread."""
 
@@ -156,38 +175,15 @@ class Aggregates:
         try:
             while self._late:
                 for metric, labels, value, exemplar in self._late.pop(0):
+                    series = self._series.get(metric)
+                    if series is None:
+                        series = self._series[metric] = {}
                     if metric.kind == HISTOGRAM:
-                        self._observe(metric, labels, value, exemplar)
+                        _observe(series, metric, labels, value, exemplar)
                     else:
-                        assert not isinstance(value, Distribution)
-                        self._add(metric, labels, value)
+                        series[labels] = series.get(labels, 0) + value  # type: ignore[operator]
         finally:
             self._recording = False
-
-    def _add(self, metric: Metric, labels: Labels, amount: float) -> None:
-        series = self._series.get(metric)
-        if series is None:
-            series = self._series[metric] = {}
-        series[labels] = series.get(labels, 0) + amount  # type: ignore[operator]
-
-    def _observe(self, metric: Metric, labels: Labels, value: Any, exemplar: Sample | None) -> None:
-        series = self._series.get(metric)
-        if series is None:
-            series = self._series[metric] = {}
-        distribution: Any = series.get(labels)
-        if distribution is None:
-            distribution = series[labels] = Distribution([0] * (len(metric.buckets) + 1), 0.0)
-        assert distribution.__class__ is Distribution
-        if value.__class__ is Distribution:
-            distribution.merge(value)
-            if exemplar is not None:
-                distribution.exemplars[bisect_left(metric.buckets, exemplar[0])] = exemplar
-        else:
-            bucket = bisect_left(metric.buckets, value)
-            distribution.counts[bucket] += 1
-            distribution.sum += value
-            if exemplar is not None:
-                distribution.exemplars[bucket] = exemplar
 
     def watch(self, stream: Watched) -> None:
         """Count `stream` as open, and read it at each `collect`."""

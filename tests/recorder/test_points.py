@@ -367,6 +367,35 @@ def test_label_caps() -> None:
         )
 
 
+def test_an_outside_dialects_own_words_are_capped() -> None:
+    granularity = "streamgauge.stream.granularity"
+    with testing.recording(label_cap=2) as seen:
+        for number in range(5):
+            told = note(1, RUN, {granularity: f"g{number}"})
+            play(seen, run(), told, chunk(2, RUN, "x", f"k{number}"), chunk(3, RUN, "x", TOOL_CALL), close(4))
+        assert seen.value("streamgauge.stream.chunks", kind=OTHER) == 3
+        assert seen.value("streamgauge.stream.chunks", kind=TOOL_CALL) == 5, "our own words need no room"
+        assert seen.count("streamgauge.stream.chunk_rate", streamgauge_stream_granularity=OTHER) == 3
+
+
+def test_a_chunk_is_never_taken_for_text_meanwhile(seen: Any) -> None:
+    """Who collects in the middle of a chunk finds it as what it is, or not yet: a counter cannot take it back."""
+    stream = play(seen, run(), chunk(5, RUN, "hm", REASONING))
+    operation = stream.operations[RUN]
+    found: list[list[tuple[str, int, int]]] = []
+
+    class Collected(list[int]):
+        def __setitem__(self, index: Any, value: Any) -> None:
+            found.append(list(operation.tallies()))
+            super().__setitem__(index, value)
+
+    assert operation.gaps is not None
+    operation.gaps = Collected(operation.gaps)
+    stream.record(Chunk(RUN, 9 * MS, REASONING, "so"), 5 * MS, 9 * MS)
+    stream.apply([close(20)])
+    assert found == [[(REASONING, 2, 4)]]
+
+
 LABELS = {
     "model": ({MODEL: ["x"]}, "gen_ai_request_model", "['x']"),
     "provider": ({"gen_ai.provider.name": 5}, "gen_ai_provider_name", "5"),

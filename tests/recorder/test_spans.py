@@ -193,6 +193,16 @@ def test_closed_with_what_is_above(seen: Any) -> None:
     assert "streamgauge.end_unseen" not in attributes(seen, "step 1")
 
 
+def test_nothing_ends_after_what_it_is_in(seen: Any) -> None:
+    """A model call lasts until its last chunk is read; a slow caller reads it after the step was over."""
+    signals = [run(), step(1, "s", "1"), chat(2, "c", "m", "s"), chunk(30, "c"), close(9, "c"), close(12, "s")]
+    stream = play(seen, *signals[:3])
+    stream.record(signals[3], 3 * MS, 30 * MS)
+    stream.apply(signals[4:])
+    stream.apply([close(20)])
+    assert tree(seen) == ["invoke_agent a 0-30", "a > step 1 1-30", "1 > chat m 2-30"]
+
+
 # Endings ----------------------------------------------------------------------------------------------------------
 
 ENDINGS: dict[Outcome, tuple[str, str | None, str, str | None]] = {

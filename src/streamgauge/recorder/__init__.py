@@ -73,6 +73,7 @@ class Recorder:
         granularity: str = "",
         counted: bool = True,
         inward: bool = True,
+        parent: Context | None = None,
     ) -> Stream:
         """The recording of one stream, or (not `counted`) of a run that groups streams.
 
@@ -80,8 +81,9 @@ class Recorder:
             at: when it is opened, on its own clock.
             anchor: nanoseconds to add to the stream's clock for the time since the epoch.
             inward: the run's span is to be current in every read of the source, also between two chunks.
+            parent: the telemetry context that it is opened in; by default the current one.
         """
-        return self._kind(self, request, at, anchor, granularity, counted, inward)
+        return self._kind(self, request, at, anchor, granularity, counted, inward, parent)
 
     def count(self, metric: semconv.Metric, *labels: str, amount: float = 1) -> None:
         """Count something of the middleware's own health."""

@@ -1,35 +1,31 @@
-"""The state of one open operation, and the metric points that it comes to. Pure arithmetic: no clock, no
-OpenTelemetry calls.
+"""The state of one open operation. Pure arithmetic: no clock, no OpenTelemetry calls.
 
-Times are nanoseconds of the stream's clock; what is reported is in seconds.
+Times are nanoseconds of the stream's clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from streamgauge import semconv
-from streamgauge.aggregates import Distribution, Labels, Point
-from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Profile
+from streamgauge.aggregates import Labels
+from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT
 from streamgauge.signals import TEXT, Usage
-from streamgauge.wire import Outcome, Request
+from streamgauge.wire import Request
 
-__all__ = ["Operation", "Origin", "closing_points", "live_points"]
+__all__ = ["Operation"]
 
 _TOO_MANY = 2**63  # no attribute takes it
-
-Origin: TypeAlias = tuple[int, int, int]
-"""Of an exemplar: epoch in nanoseconds, trace id, span id."""
 
 
 class Operation:
     """What gets a span, while it is open. Slotted and flat: there are thousands, and a chunk updates it in place."""
 
     __slots__ = (
-        "above", "agent", "attributes", "bucket", "child_usage", "content", "context", "end", "first_answer",
-        "first_chunk", "frozen", "gap_ns", "gaps", "granularity", "high", "inference_calls", "key", "last",
-        "longest", "low", "model", "name", "operation", "others", "parent", "provider", "retry", "seen_texts",
+        "above", "agent", "attributes", "below_until", "bucket", "child_usage", "content", "context", "end",
+        "first_answer", "first_chunk", "frozen", "gap_ns", "gaps", "granularity", "high", "inference_calls", "key",
+        "last", "longest", "low", "model", "name", "operation", "others", "parent", "provider", "retry", "seen_texts",
         "segment", "segments", "span", "start", "starting", "steady", "text_bytes", "tool_calls", "unseen", "usage",
         "waits",
     )  # fmt: skip
@@ -41,6 +37,8 @@ class Operation:
         self.parent = parent
         self.start = start
         self.end: int | None = None
+        self.below_until = start
+        """The latest end of an operation below."""
         self.span: Any = None
         self.context: Any = None
         self.above: Any = None
@@ -202,54 +200,3 @@ class Operation:
             for kind, count in zip(semconv.TOKEN_TYPES, self.usage.counts(), strict=True):
                 if isinstance(count, int | float) and not isinstance(count, bool) and 0 <= count < _TOO_MANY:
                     yield kind, int(count)
-
-
-def live_points(operation: Operation, common: Labels, profile: Profile, origin: Origin | None) -> list[Point]:
-    """What an operation has counted up to now: these are the same points while it is open and when it ends."""
-    points: list[Point] = []
-    for kind, chunks, size in operation.tallies():
-        points.append((semconv.CHUNKS, (*common, kind), chunks, None))
-        points.append((semconv.BYTES, (*common, kind), size, None))
-    gaps = operation.gaps
-    if gaps is not None and any(gaps):
-        exemplar = (operation.longest / 1e9, *origin) if origin is not None else None
-        points.append((profile.per_chunk, common, Distribution(gaps.copy(), operation.gap_total() / 1e9), exemplar))
-    return points
-
-
-def closing_points(
-    operation: Operation,
-    common: Labels,
-    profile: Profile,
-    origin: Origin | None,
-    *,
-    outcome: Outcome,
-    error_type: str,
-    granularity: str,
-    tool_name: str,
-) -> list[Point]:
-    """What an operation comes to when it ends, beyond its `live_points`."""
-    points: list[Point] = []
-
-    def observe(metric: semconv.Metric, labels: Labels, value: float) -> None:
-        points.append((metric, labels, value, (value, *origin) if origin is not None else None))
-
-    duration = ((operation.end or operation.start) - operation.start) / 1e9
-    kind = operation.operation
-    if kind in INFERENCE:
-        observe(profile.inference_duration, (*common, error_type, outcome), duration)
-    elif kind == INVOKE_AGENT:
-        failed = (*common, error_type)
-        observe(profile.duration, (*failed, outcome), duration)
-        observe(semconv.AGENT_DURATION, failed, duration)
-        observe(semconv.AGENT_INFERENCE_CALLS, failed, operation.inference_calls)
-        observe(semconv.AGENT_TOOL_CALLS, failed, operation.tool_calls)
-    elif kind == EXECUTE_TOOL:
-        observe(semconv.TOOL_DURATION, (*common, tool_name, error_type), duration)
-    if operation.first_chunk and (operation.parent is None or kind in INFERENCE):
-        observe(profile.first_chunk, (*common, granularity), (operation.first_chunk - operation.start) / 1e9)
-    if kind in INFERENCE or not operation.child_usage:
-        for token_type, count in operation.tokens():
-            for metric, labels in profile.tokens[token_type]:
-                observe(metric, (*common, *labels), count)
-    return points

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from streamgauge.recorder.stream import Stream, context_of
+from streamgauge.recorder.retries import context_of
+from streamgauge.recorder.stream import Stream
 from streamgauge.signals import TEXT, Chunk, Signals
 
 __all__ = ["ContentStream", "MeteredContentStream", "MeteredStream"]
@@ -39,9 +40,9 @@ class ContentStream(_Looking):
     __slots__ = ()
 
     def _look(self, chunk: Chunk, at: int) -> None:
-        operation = self._operations.get(chunk.key)
+        operation = self.operations.get(chunk.key)
         if operation is not None and chunk.kind == TEXT and isinstance(chunk.text, str):
-            missing = self._recorder.attributes.content.max_bytes + _MARGIN - len(operation.content)
+            missing = self.recorder.attributes.content.max_bytes + _MARGIN - len(operation.content)
             if missing > 0:
                 operation.content += chunk.text[:missing]
         super()._look(chunk, at)
@@ -53,11 +54,11 @@ class MeteredStream(_Looking):
     __slots__ = ()
 
     def _look(self, chunk: Chunk, at: int) -> None:
-        recorder = self._recorder
-        operation = self._operations.get(chunk.key)
+        recorder = self.recorder
+        operation = self.operations.get(chunk.key)
         if operation is not None and not operation.starting:
             gap = (at - operation.last) / 1e9
-            recorder.mirror([(recorder.profile.per_chunk, self._common(operation), gap, None)], context_of(operation))
+            recorder.mirror([(recorder.profile.per_chunk, self.common_of(operation), gap, None)], context_of(operation))
         super()._look(chunk, at)
 
 

@@ -1,0 +1,156 @@
+"""What an operation comes to in metrics. Pure arithmetic: no clock, no OpenTelemetry calls.
+
+Times are nanoseconds of the stream's clock; what is reported is in seconds.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
+from streamgauge import semconv
+from streamgauge.aggregates import Aggregates, Distribution, Labels, Point
+from streamgauge.recorder.operations import Operation
+from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Metric, Profile
+from streamgauge.signals import REASONING, TEXT, TOOL_CALL
+from streamgauge.wire import Granularity, Outcome
+
+__all__ = [
+    "LabelSets",
+    "Origin",
+    "closing_points",
+    "granularity_label",
+    "label_sets",
+    "live_points",
+    "run_points",
+    "wait_points",
+]
+
+Origin: TypeAlias = tuple[int, int, int]
+"""Of an exemplar: epoch in nanoseconds, trace id, span id."""
+_Observed: TypeAlias = tuple[Metric, Labels, float]
+
+_KINDS = frozenset({TEXT, REASONING, TOOL_CALL})
+_GRANULARITIES = frozenset({"", *map(str, Granularity)})
+
+
+class LabelSets(NamedTuple):
+    """The label sets that the points of like operations share: put together once, not for each."""
+
+    common: Labels
+    failed: Labels
+    """With the error's type."""
+    duration: Labels
+    """With the error's type and the outcome."""
+    granular: Labels
+    """With the granularity."""
+    ended: Labels
+    """With the outcome and the error's type."""
+
+
+@lru_cache(maxsize=1024)  # the caps on labels keep them few; beyond it they are put together anew
+def label_sets(common: Labels, outcome: Outcome, error_type: str, granularity: str) -> LabelSets:
+    return LabelSets(
+        common,
+        (*common, error_type),
+        (*common, error_type, outcome),
+        (*common, granularity),
+        (*common, outcome, error_type),
+    )
+
+
+def granularity_label(aggregates: Aggregates, granularity: str) -> str:
+    """A dialect from outside may have words of its own: as many as any other label."""
+    if granularity in _GRANULARITIES:
+        return granularity
+    return aggregates.cap((semconv.STREAMGAUGE_STREAM_GRANULARITY,), (granularity,))[0]
+
+
+def closing_points(
+    operation: Operation, sets: LabelSets, profile: Profile, origin: Origin | None, tool_labels: Labels
+) -> list[Point]:
+    """What an operation comes to when it ends, beyond its `live_points`.
+
+    Args:
+        tool_labels: of a tool's execution: its name and the error's type.
+    """
+    duration = ((operation.end or operation.start) - operation.start) / 1e9
+    kind = operation.operation
+    observed: list[_Observed] = []
+    if kind in INFERENCE:
+        observed.append((profile.inference_duration, sets.duration, duration))
+    elif kind == INVOKE_AGENT:
+        observed += (
+            (profile.duration, sets.duration, duration),
+            (semconv.AGENT_DURATION, sets.failed, duration),
+            (semconv.AGENT_INFERENCE_CALLS, sets.failed, operation.inference_calls),
+            (semconv.AGENT_TOOL_CALLS, sets.failed, operation.tool_calls),
+        )
+    elif kind == EXECUTE_TOOL:
+        observed.append((semconv.TOOL_DURATION, (*sets.common, *tool_labels), duration))
+    if operation.first_chunk and (operation.parent is None or kind in INFERENCE):
+        observed.append((profile.first_chunk, sets.granular, (operation.first_chunk - operation.start) / 1e9))
+    if operation.usage is not None and (kind in INFERENCE or not operation.child_usage):
+        for token_type, count in operation.tokens():
+            observed += [(metric, (*sets.common, *own), count) for metric, own in profile.tokens[token_type]]
+    return _exemplified(observed, origin)
+
+
+def run_points(
+    run: Operation, sets: LabelSets, origin: Origin | None, first_byte: int, waits: tuple[int, int], rate: float
+) -> list[Point]:
+    """What a whole stream comes to when its run ends.
+
+    Args:
+        first_byte: when the first data came; 0 where none did.
+        waits: nanoseconds, as `Clocks.waits`.
+        rate: chunks per second; 0 where fewer than two came.
+    """
+    observed: list[_Observed] = []
+    if first_byte:
+        observed.append((semconv.FIRST_BYTE, sets.common, (first_byte - run.start) / 1e9))
+    if run.first_answer:
+        observed.append((semconv.FIRST_ANSWER, sets.granular, (run.first_answer - run.start) / 1e9))
+    if rate:
+        observed.append((semconv.CHUNK_RATE, sets.granular, rate))
+    points = _exemplified(observed, origin)
+    points.append((semconv.STREAMS, sets.ended, 1, None))
+    points += wait_points(waits, sets.common)
+    return points
+
+
+def _exemplified(observed: list[_Observed], origin: Origin | None) -> list[Point]:
+    if origin is None:
+        return [(metric, labels, value, None) for metric, labels, value in observed]
+    return [(metric, labels, value, (value, *origin)) for metric, labels, value in observed]
+
+
+def live_points(
+    operation: Operation, common: Labels, profile: Profile, origin: Origin | None, aggregates: Aggregates
+) -> list[Point]:
+    """What an operation has counted up to now: these are the same points while it is open and when it ends."""
+    points: list[Point] = []
+    gaps = operation.gaps
+    if gaps is None and operation.others is None:
+        return points
+    for kind, chunks, size in operation.tallies():
+        if kind not in _KINDS:
+            (kind,) = aggregates.cap((semconv.KIND,), (kind,))
+        labels = (*common, kind)
+        points.append((semconv.CHUNKS, labels, chunks, None))
+        points.append((semconv.BYTES, labels, size, None))
+    if operation.longest and gaps is not None:
+        exemplar = (operation.longest / 1e9, *origin) if origin is not None else None
+        points.append((profile.per_chunk, common, Distribution(gaps.copy(), operation.gap_total() / 1e9), exemplar))
+    return points
+
+
+def wait_points(waits: tuple[int, int], common: Labels) -> list[Point]:
+    """How long a stream waited for its source and for its caller."""
+    source, caller = waits
+    points: list[Point] = []
+    if source:
+        points.append((semconv.WAIT, (*common, "source"), source / 1e9, None))
+    if caller:
+        points.append((semconv.WAIT, (*common, "caller"), caller / 1e9, None))
+    return points
