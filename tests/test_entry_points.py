@@ -125,6 +125,19 @@ def test_a_broken_one(case: str, install: Install, seen: Any) -> None:
     assert list(stream) == ["a", "b"]
 
 
+def test_what_is_no_dialect_is_not_kept(install: Install, seen: Any) -> None:
+    """Once the entry point's object is a dialect, it is found."""
+    install(GOOD + "mine = Mine()", target=":mine")
+    with pytest.raises(UsageError):
+        streamgauge.wrap(iter("ab"), dialect="mine")
+    made: Any = dialects.find("mine")
+    module = sys.modules[type(made).__module__]
+    module.mine = type(made)  # type: ignore[attr-defined]
+    assert list(streamgauge.wrap(iter(["a", "end"]), dialect="mine")) == ["a", "end"]
+    module.mine = made  # type: ignore[attr-defined]
+    assert dialects.find("mine") is type(made), "a dialect is kept"
+
+
 def test_one_that_is_not_installed(seen: Any) -> None:
     with pytest.raises(UnknownDialectError, match=r"no dialect 'mine'; known are generic, .*'streamgauge\.dialects'"):
         streamgauge.wrap(iter("ab"), dialect="mine")

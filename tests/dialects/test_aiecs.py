@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from streamgauge import semconv
 from streamgauge.dialects import find
+from streamgauge.dialects._aiecs_model import MAX_CALLS
 from streamgauge.dialects._aiecs_tools import encoded
-from streamgauge.dialects.aiecs import _MAX_CALLS, Aiecs
+from streamgauge.dialects.aiecs import Aiecs
 from streamgauge.semconv import (
     CHAT,
     ERROR_TYPE,
@@ -753,15 +754,15 @@ def test_any_data_in_any_order(stream: list[Any]) -> None:
 
 def test_memory_does_not_grow_with_the_stream() -> None:
     dialect = after(STARTED, iteration())
-    for number in range(2 * _MAX_CALLS):
+    for number in range(2 * MAX_CALLS):
         dialect.feed(event("tool_call_delta", tool_call=call(f"c{number}", "f", "{}")), 9)
-    assert len(dialect._lengths) <= _MAX_CALLS
+    assert len(dialect._call._lengths) <= MAX_CALLS
     for number in range(100):
         dialect.feed(iteration(number), 9)
         dialect.feed(TOOLS_READY, 9)
         dialect.feed(cached(), 9)
         dialect.feed(event("tool_result", result="x"), 9)
-    assert len(dialect._lengths) == 2
+    assert len(dialect._call._lengths) == 2
 
 
 @pytest.mark.parametrize(

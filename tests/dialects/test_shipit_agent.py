@@ -704,7 +704,7 @@ def test_memory_is_of_what_is_open() -> None:
         )
     told([event("step_started", iteration=999)], dialect)
     run = dialect._run
-    assert (run.tools, run.pending, run.children) == ({}, {}, [])
+    assert (run.tools.open, run.tools.pending, run.children) == ({}, {}, [])
 
 
 # Captures -----------------------------------------------------------------------------------------------------------

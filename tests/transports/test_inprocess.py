@@ -550,7 +550,12 @@ def gauge(seen: Any) -> Gauge:
         lambda: current_pipeline().current_tap(),
         recorder.ambient(),
         {"agent_name": "user's"},
+        dict,
     )
+
+
+def test_what_http_is_watched_with(gauge: Gauge) -> None:
+    assert gauge.watch(model="m", agent_name="client's") == {"model": "m", "agent_name": "user's"}
 
 
 def test_options_win(gauge: Gauge, seen: Any) -> None:

@@ -21,7 +21,7 @@ from streamgauge.dialects._model_calls import word
 from streamgauge.signals import RUN, Closed, Noted, Opened, Signal
 from streamgauge.wire import Outcome
 
-__all__ = ["ToolBatch", "encoded", "tool_name"]
+__all__ = ["ToolBatch", "encoded", "ran_alone", "tool_name"]
 
 _MAX_CONTENT = 16_384
 """Characters of one tool's arguments or result; encoding stops there, so that a big result costs no more."""
@@ -95,6 +95,19 @@ class ToolBatch:
         return Opened(f"tool:{index}", at, semconv.EXECUTE_TOOL, name, self._parent, attributes)
 
 
+def ran_alone(result: Mapping[str, Any], at: int) -> Sequence[Signal]:
+    """The tool of a ToolAgent that was told which one to use: the task is that tool's execution, and its `result` all
+    that is told of it."""
+    tool = word(result.get("tool_used"))
+    if not tool:
+        return ()
+    return (
+        Opened("tool", at - _nanoseconds(result.get("execution_time")), semconv.EXECUTE_TOOL, tool),
+        Noted("tool", at, {semconv.GEN_AI_TOOL_CALL_RESULT: encoded(result.get("output"))}),
+        Closed("tool", at),
+    )
+
+
 def tool_name(tool: Any, operation: Any) -> str:
     """As the model calls it."""
     return "_".join(part for part in (word(tool), word(operation)) if part)
@@ -115,6 +128,10 @@ def encoded(value: Any) -> str:
     except Exception:  # a tool's own object, whose str() may do anything
         return ""
     return "".join(pieces)[:_MAX_CONTENT]
+
+
+def _nanoseconds(seconds: Any) -> int:
+    return int(seconds * 1e9) if isinstance(seconds, int | float) and 0 <= seconds < 86_400 else 0
 
 
 def _error_type(event: Mapping[str, Any], message: str) -> str:

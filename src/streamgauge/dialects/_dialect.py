@@ -6,8 +6,9 @@ knows neither OpenTelemetry nor transports. An event that it does not know is ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, ClassVar, cast
 
 from streamgauge.signals import Signal, Signals
 from streamgauge.wire import Granularity, ServerSentEvent
@@ -16,6 +17,7 @@ __all__ = ["NOTHING", "Dialect", "field", "loaded", "plain"]
 
 NOTHING: tuple[Signal, ...] = ()
 _MISSING = object()
+_LAST_S = 1e11  # the year 5138: beyond it, it is no time in seconds
 
 
 class Dialect:
@@ -35,6 +37,8 @@ class Dialect:
     """`gen_ai.provider.name` where the system is the provider's own API."""
     framing: ClassVar[str] = "message"
     """How its bytes are framed where there are bytes: `sse`, `ndjson` or `message`."""
+    paths: ClassVar[tuple[str, ...]] = ()
+    """Of the HTTP requests that it is the answer to: regular expressions of how the path ends, without its query."""
     events: ClassVar[Mapping[str, str]] = {}
     """Every event type that the system's source and documentation name, with what it becomes; for the docs and
     the table test."""
@@ -44,6 +48,17 @@ class Dialect:
     def __init__(self) -> None:
         self.anchor = 0
         """Nanoseconds to add to `at` for the time since the epoch. The tap sets it."""
+
+    @classmethod
+    def asked(cls, path: str, body: Any) -> dict[str, Any]:
+        """What the HTTP request tells of the stream that answers it: fields of `wire.Request`.
+
+        Args:
+            path: with its query.
+            body: the request's JSON value; None where it has none, or one too large to look at.
+        Raises: never, for any body.
+        """
+        return {}
 
     def feed(self, data: Any, at: int) -> Signals:
         """Read one event.
@@ -69,7 +84,7 @@ class Dialect:
 
     def when(self, epoch_s: Any, at: int) -> int:
         """The event's own clock on the stream's clock, never after its arrival; `at` where it has none."""
-        if epoch_s.__class__ is float or epoch_s.__class__ is int:
+        if (epoch_s.__class__ is float or epoch_s.__class__ is int) and -_LAST_S < epoch_s < _LAST_S:  # nor NaN
             own = int(epoch_s * 1_000_000_000) - self.anchor
             if 0 < at - own < 86_400_000_000_000:  # a day: beyond it the clocks have nothing to do with each other
                 return own
@@ -91,13 +106,23 @@ def loaded(data: Any) -> Any:
     if isinstance(data, ServerSentEvent):
         data = data.data
     if isinstance(data, str | bytes | bytearray):
-        import json  # 2 ms, and only where there is framed data
-
         try:
-            return json.loads(data)
+            return _reader()(data)
         except (ValueError, RecursionError):
             return None
     return data
+
+
+@cache
+def _reader() -> Callable[[str | bytes | bytearray], Any]:
+    """The quickest JSON reader that is there. Imported only where there is framed data."""
+    try:
+        import msgspec  # 2.5 times as fast: what a proxy reads is a few hundred bytes, over and over
+    except ImportError:
+        import json
+
+        return json.loads
+    return cast("Callable[[str | bytes | bytearray], Any]", msgspec.json.Decoder().decode)
 
 
 def plain(value: Any) -> str:

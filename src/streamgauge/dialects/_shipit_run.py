@@ -1,18 +1,19 @@
-"""One agent's run in shipit_agent's event stream: what is open in it, and the rules by which its events change that.
+"""One agent's run in shipit_agent's event stream: what is open in it, and how its events change that.
 
-In goes one event of that run (`Told`); out come the signals of its steps, model calls and tool calls. Runs, sub-agents
-and the forms that events come in are `shipit_agent.py`'s.
+In goes one event of that run (`Told`); out come the signals of its steps, model calls and tool calls. Which event does
+what is in `_shipit_rules.py`; runs, sub-agents and the forms that events come in are `shipit_agent.py`'s.
 
 Source: shipit-agent 2.2.1, the files that `shipit_agent.py` names.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeAlias
 
 from streamgauge import semconv
+from streamgauge.dialects._shipit_event import Told, text_of
+from streamgauge.dialects._shipit_tools import PARTS, Tool, Tools, attributes, encoded
 from streamgauge.semconv import CHAT, EXECUTE_TOOL, INVOKE_AGENT, STEP
 from streamgauge.signals import (
     PERSON_ANSWERED,
@@ -33,46 +34,14 @@ from streamgauge.signals import (
 )
 from streamgauge.wire import Granularity, Outcome
 
-__all__ = ["OF_THE_CALL", "RULES", "Run", "Told", "text_of"]
+__all__ = ["Run", "Signals"]
 
 Signals: TypeAlias = Iterator[Signal]
 
 _PLANNING: Final = "planning"
 _COMPACTION: Final = "compaction"
-_PARTS: Final = ("tool", "worker", "task", "agent")
-"""Where a tool event has its name: crews, teams and supervisors report delegations as tool calls without a `tool`."""
 _TICK: Final = ("prompt_tokens", "completion_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _SUMMARY: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
-
-
-class Told(NamedTuple):
-    """One event, whichever form it came in."""
-
-    type: str
-    message: str
-    payload: dict[str, Any]
-    own: int
-    """Its own time, on the stream's clock."""
-    at: int
-
-    def text(self, *names: str) -> str:
-        """The first of these that the payload has as text."""
-        return next(filter(None, map(text_of, map(self.payload.get, names))), "")
-
-    @property
-    def call(self) -> str:
-        return self.text("call_id", "tool_call_id")
-
-    @property
-    def named(self) -> str:
-        """What its message ends with: `Tool failed: search`."""
-        return self.message.partition(": ")[2]
-
-
-class Tool(NamedTuple):
-    name: str
-    background: bool
-    """It returns at once; what its sub-agent then does is not below it."""
 
 
 class Run:
@@ -80,8 +49,8 @@ class Run:
 
     __slots__ = (
         "asked", "before", "call_key", "chat", "children", "compacting", "depth", "ended", "id", "key", "label",
-        "numbers", "outer", "over", "pending", "since", "spoken", "started", "step", "step_key", "steps", "ticked",
-        "tools", "total", "under",
+        "numbers", "outer", "over", "spoken", "started", "step", "step_key", "steps", "ticked", "tools", "total",
+        "under",
     )  # fmt: skip
 
     def __init__(self, key: str = RUN, outer: Run | None = None, label: str = "", id: str = "", under: str = ""):
@@ -114,11 +83,7 @@ class Run:
         self.before: tuple[int, ...] = (0, 0, 0, 0)
         """Tokens, in all, up to the open model call."""
         self.total: tuple[int, ...] = self.before
-        self.tools: dict[str, Tool] = {}
-        self.pending: dict[str, str] = {}
-        """Announced and not yet called: call id -> tool."""
-        self.since: int | None = None
-        """When the last tool call ended, or its group began."""
+        self.tools = Tools()
 
     @property
     def here(self) -> str:
@@ -148,7 +113,7 @@ class Run:
             yield Noted(self.key, own, {}, PERSON_ANSWERED)
         self.steps += 1
         self.step = name or str(self.steps)
-        self.since = own
+        self.tools.since = own
         yield Opened(self.step_key, own, STEP, self.step, self.key)
 
     def end_step(self, own: int) -> Signals:
@@ -157,7 +122,6 @@ class Run:
             yield Closed(self.step_key, own)
             self.step = ""
             self.compacting = None
-            self.pending.clear()
             self.tools.clear()
             self.children = [child for child in self.children if child.under == self.key]
 
@@ -190,7 +154,7 @@ class Run:
     def llm_retry(self, told: Told) -> Signals:
         delay = told.payload.get("delay")
         seconds = float(delay) if delay.__class__ in (int, float) else None
-        yield Retried(self.chat, told.own, "model", _attempt(told), "", seconds)
+        yield Retried(self.chat, told.own, "model", told.attempt, "", seconds)
 
     # Usage ----------------------------------------------------------------------------------------------------
 
@@ -257,7 +221,7 @@ class Run:
         yield Noted(self.key, told.own, {}, PERSON_ASKED)
 
     def approval_required(self, told: Told) -> Signals:
-        call = self._open_tool(told)
+        call = self.tools.about(told)
         self.asked = True
         yield Noted(self.tool_key(call) if call else self.key, told.own, {}, PERSON_ASKED)
 
@@ -268,29 +232,29 @@ class Run:
         tools = told.payload.get("tools")
         calls = [call for call in tools if call.__class__ is dict] if tools.__class__ is list else []
         named = [(text_of(call.get("call_id")), text_of(call.get("name"))) for call in calls]
-        self.pending = {call: name for call, name in named if call}
-        self.since = told.own
+        self.tools.pending = {call: name for call, name in named if call}
+        self.tools.since = told.own
 
     def group_completed(self, told: Told) -> Signals:
-        self.pending.clear()
+        self.tools.pending.clear()
         yield from ()
 
     def tool_called(self, told: Told) -> Signals:
         if self.step == _PLANNING:
             yield from self.end_step(told.own)
         yield from self.end_call(told.own)
-        name = told.text(*_PARTS)
+        name = told.text(*PARTS)
         call = told.call or name
         if not call:
             return
         arguments = told.payload.get("arguments")
-        self.pending.pop(call, None)
-        self.tools[call] = Tool(name, arguments.__class__ is dict and bool(arguments.get("background")))
+        self.tools.pending.pop(call, None)
+        self.tools.open[call] = Tool(name, arguments.__class__ is dict and bool(arguments.get("background")))
         agent = "" if told.text("tool") else told.text("worker", "agent")
         if agent:  # a team's, a crew's or a supervisor's delegation
             yield Opened(self.tool_key(call), told.own, INVOKE_AGENT, agent, self.here)
         else:
-            yield Opened(self.tool_key(call), told.own, EXECUTE_TOOL, name, self.here, _attributes(told, told.call))
+            yield Opened(self.tool_key(call), told.own, EXECUTE_TOOL, name, self.here, attributes(told, told.call))
 
     def tool_completed(self, told: Told) -> Signals:
         yield from self._end_tool(told, Outcome.COMPLETED)
@@ -310,65 +274,35 @@ class Run:
         yield from self._end_tool(told, Outcome.FAILED, "missing_required_arguments")
 
     def tool_put_off(self, told: Told) -> Signals:
-        call, name = self._announced(told)
-        self.pending.pop(call, None)
+        call, name = self.tools.announced(told)
+        self.tools.pending.pop(call, None)
         attributes = {semconv.GEN_AI_TOOL_NAME: name} if name else {}
         yield Noted(self.here, told.own, attributes, TOOL_QUEUED if told.type == "action_queued" else TOOL_SKIPPED)
 
     def tool_retry(self, told: Told) -> Signals:
         """`astream` tells neither the call nor, outside the message, the tool."""
-        call = self._open_tool(told) or self._called(told.named) or next(reversed(self.tools), "")
+        call = self.tools.about(told) or self.tools.named(told.named) or next(reversed(self.tools.open), "")
         if call:
-            yield Retried(self.tool_key(call), told.own, "tool", _attempt(told))
+            yield Retried(self.tool_key(call), told.own, "tool", told.attempt)
 
     def _end_tool(self, told: Told, outcome: Outcome, error_type: str = "", message: str = "") -> Signals:
-        call = self._open_tool(told)
+        call = self.tools.about(told)
         if not call:
-            call, name = self._announced(told)
+            call, name = self.tools.announced(told)
             if not call:
                 return
             # Never called: unregistered, refused, or carried out on approval. It began where the one before ended.
-            start = told.own if self.since is None else self.since
-            yield Opened(self.tool_key(call), start, EXECUTE_TOOL, name, self.here, _attributes(told, call))
+            start = told.own if self.tools.since is None else self.tools.since
+            yield Opened(self.tool_key(call), start, EXECUTE_TOOL, name, self.here, attributes(told, call))
         key = self.tool_key(call)
-        self.pending.pop(call, None)
-        self.tools.pop(call, None)
+        self.tools.pending.pop(call, None)
+        self.tools.open.pop(call, None)
         self.children = [child for child in self.children if child.under != key]
-        self.since = told.own
+        self.tools.since = told.own
         output = told.payload.get("output")
         if output is not None:
-            yield Noted(key, told.own, {semconv.GEN_AI_TOOL_CALL_RESULT: _json(output)})
+            yield Noted(key, told.own, {semconv.GEN_AI_TOOL_CALL_RESULT: encoded(output)})
         yield Closed(key, told.own, outcome, error_type, message)
-
-    def _open_tool(self, told: Told) -> str:
-        """The open call that an event is about: by its id, else by a name. Not all that end a call have its id."""
-        call = told.call
-        if call:
-            return call if call in self.tools else ""
-        return next(filter(None, (self._called(told.text(part)) for part in _PARTS)), "")
-
-    def _called(self, name: str) -> str:
-        return next((call for call, tool in self.tools.items() if name and tool.name == name), "")
-
-    def _announced(self, told: Told) -> tuple[str, str]:
-        """(id, name) of a call that was announced and never called. The unregistered tool's event has neither, only a
-        message; a sub-agent's has no message: then it is the next in its group, whose calls are made in order."""
-        call, name = told.call, told.text("tool")
-        if call:
-            return call, name or self.pending.get(call, "")
-        for call, tool in self.pending.items():
-            if tool == (name or told.named):
-                return call, tool
-        if told.text(*_PARTS):
-            return name, name
-        return next(iter(self.pending.items()), ("", ""))
-
-
-def _attributes(told: Told, call: str) -> dict[str, Any]:
-    attributes = {semconv.GEN_AI_TOOL_CALL_ID: call} if call else {}
-    if told.payload.get("arguments") is not None:
-        attributes[semconv.GEN_AI_TOOL_CALL_ARGUMENTS] = _json(told.payload["arguments"])
-    return attributes
 
 
 def _tokens(usage: Any, names: Sequence[str]) -> tuple[int, ...]:
@@ -384,62 +318,3 @@ def _usage(key: str, at: int, tokens: tuple[int, ...]) -> Signals:
         read += cached + written
     if read or output:
         yield Usage(key, at, read or None, output or None, cached or None, written or None)
-
-
-def _attempt(told: Told) -> int:
-    attempt = told.payload.get("attempt")
-    return attempt if attempt.__class__ is int and attempt > 0 else 1
-
-
-def text_of(value: Any) -> str:
-    """Text as it is, else none."""
-    return value if value.__class__ is str else ""
-
-
-def _json(value: Any) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False, default=str)
-    except Exception:  # arguments and results are the tool's own objects, and may be anything
-        return ""
-
-
-_ENDS: Final = "the end of the tool call"
-_NOT_GENERATED: Final = "what follows is no generated answer"
-RULES: Final[dict[str, tuple[Callable[[Run, Told], Signals], str]]] = {
-    "run_summary": (Run.run_summary, "the finish reason; usage of the run where the stream has no `usage_tick`"),
-    "step_started": (Run.step_started, "a step, with a model call where it has an iteration"),
-    "iteration_started": (Run.step_started, "a step with a model call"),
-    "planning_started": (Run.planning_started, "a step"),
-    "planning_completed": (Run.planning_completed, "the end of that step"),
-    "context_compaction_started": (Run.compaction_started, "a step; a model call in it where usage follows"),
-    "context_compacted": (Run.context_compacted, "the end of that step"),
-    "llm_retry": (Run.llm_retry, "a retry of the model call"),
-    "usage_tick": (Run.usage_tick, "usage of the model call, and its end"),
-    "text_delta": (Run.text_delta, "a chunk of text"),
-    "reasoning_delta": (Run.reasoned, "a chunk of reasoning"),
-    "reasoning_completed": (Run.reasoned, "a chunk of reasoning"),
-    "tool_input_delta": (Run.tool_input_delta, "a chunk of a tool call's arguments"),
-    "final_answer": (Run.final_answer, "the end of the step; a chunk of text where none came before"),
-    "guardrail_triggered": (Run.notice, f"nothing; at the input: {_NOT_GENERATED}"),
-    "prompt_blocked": (Run.notice, _NOT_GENERATED),
-    "budget_exhausted": (Run.notice, _NOT_GENERATED),
-    "budget_unavailable": (Run.notice, _NOT_GENERATED),
-    "interactive_request": (Run.interactive_request, "a person is asked"),
-    "approval_required": (Run.approval_required, "a person is asked"),
-    "tool_group_started": (Run.group_started, "the end of the model call; which calls follow"),
-    "tool_group_completed": (Run.group_completed, "no more calls of that group"),
-    "tool_called": (Run.tool_called, "a tool call, or the nested run of a team's, crew's or supervisor's agent"),
-    "tool_completed": (Run.tool_completed, _ENDS),
-    "tool_failed": (Run.tool_failed, f"{_ENDS}, `failed`"),
-    "tool_denied": (Run.tool_denied, f"{_ENDS}, `failed`"),
-    "tool_arguments_rejected": (Run.tool_rejected, f"{_ENDS}, `failed`"),
-    "tool_skipped_duplicate": (Run.tool_put_off, f"the span event {TOOL_SKIPPED}"),
-    "action_queued": (Run.tool_put_off, f"the span event {TOOL_QUEUED}"),
-    "tool_retry": (Run.tool_retry, "a retry of the tool call"),
-}
-"""Event type: (its rule, that rule in words)."""
-
-OF_THE_CALL: Final = frozenset(
-    ("usage_tick", "text_delta", "reasoning_delta", "reasoning_completed", "tool_input_delta", "final_answer")
-)
-"""After a model call's usage these may still be about it."""

@@ -24,29 +24,16 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from streamgauge import semconv
-from streamgauge.dialects._aiecs_tools import ToolBatch, encoded, tool_name
+from streamgauge.dialects._aiecs_model import ASIDES, EVENTS, ModelCall
+from streamgauge.dialects._aiecs_reasoning import REASONING_STEPS, reasoned
+from streamgauge.dialects._aiecs_tools import ran_alone
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
-from streamgauge.dialects._model_calls import answer, count, word
-from streamgauge.signals import (
-    REASONING,
-    RUN,
-    TEXT,
-    TOOL_CALL,
-    Chunk,
-    Closed,
-    Noted,
-    Opened,
-    Retried,
-    Signal,
-    Signals,
-    Usage,
-)
+from streamgauge.dialects._model_calls import count, word
+from streamgauge.signals import RUN, TEXT, Chunk, Closed, Noted, Opened, Signal, Signals
 from streamgauge.wire import Aside, Outcome
 
 __all__ = ["Aiecs"]
 
-_CHAT = "chat"
-"""The key of a model call that no aside told."""
 _STEP = "step"
 _NESTED_STEP = "nested step"
 _INCOMPLETE = "incomplete"
@@ -56,8 +43,6 @@ _KNOWN_ERRORS = (
     ("Task must contain", "invalid_task"),
 )
 """An `error` has no type. These come before any model call, with the same words each time."""
-_MAX_CALLS = 1024
-"""Of tools in one answer; no model asks for as many."""
 
 
 class Aiecs(Dialect):
@@ -100,10 +85,7 @@ class Aiecs(Dialect):
         "recovery_result": "nothing: each strategy was a run of its own",
     }
 
-    __slots__ = (
-        "_chat", "_ended", "_failed", "_incomplete", "_lengths", "_nested", "_nested_at", "_parent", "_retries",
-        "_since", "_spoken", "_stepped", "_told", "_tools",
-    )  # fmt: skip
+    __slots__ = ("_call", "_ended", "_incomplete", "_nested", "_nested_at", "_spoken", "_told")
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,20 +98,7 @@ class Aiecs(Dialect):
 
     def _fresh(self) -> None:
         """Nothing is open but the run."""
-        self._parent = RUN
-        """What model calls and tools are below."""
-        self._stepped = False
-        """There are iterations: this is a HybridAgent."""
-        self._chat = ""
-        """The key of the stream's open model call."""
-        self._since: int | None = None
-        """From when a model call may be open that has not shown yet."""
-        self._failed: tuple[str, str, int] | None = None
-        """(type, message, time) of the open model call's failure: what follows tells whether it is tried again."""
-        self._retries = 0
-        self._lengths: dict[str, int] = {}
-        """Tool call id: how much of its arguments has come."""
-        self._tools = ToolBatch()
+        self._call = ModelCall()
         self._nested = ""
         """The key of the open nested run."""
         self._nested_at = 0
@@ -138,8 +107,8 @@ class Aiecs(Dialect):
 
     def feed(self, data: Any, at: int) -> Signals:
         if data.__class__ is dict:
-            if data.get("type") == "token" and self._chat:
-                return Chunk(self._chat, at, TEXT, data.get("content", ""))
+            if data.get("type") == "token" and self._call.key:
+                return Chunk(self._call.key, at, TEXT, data.get("content", ""))
             return self._event(data, at)
         if isinstance(data, Aside):
             told = _ASIDES.get(word(data.name))
@@ -181,21 +150,17 @@ class Aiecs(Dialect):
             self._ended = False
             self._fresh()
             turn = (Opened(RUN, at, semconv.INVOKE_AGENT),)
-        if not self._chat:
-            self._since = at
+        if not self._call.key:
+            self._call.since = at
         return turn
 
     def _result(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        signals = self._settled(at)
+        signals = self._call.settled(at)
         if self._nested or self._ended:  # a nested run's own result; none is handed out by 2.2.0
             return signals
         self._ended = True
         signals.append(Closed(_STEP, at))
-        tool = word(data.get("tool_used"))
-        if tool:  # a ToolAgent that was told which tool to use: the task is that tool's execution
-            signals.append(Opened("tool", at - _nanoseconds(data.get("execution_time")), semconv.EXECUTE_TOOL, tool))
-            signals.append(Noted("tool", at, {semconv.GEN_AI_TOOL_CALL_RESULT: encoded(data.get("output"))}))
-            signals.append(Closed("tool", at))
+        signals += ran_alone(data, at)
         noted: dict[str, Any] = {}
         reason = word(data.get("reason")) or word(data.get("stop_reason"))
         if reason.isidentifier():  # a code: a hook may put its own words there
@@ -209,7 +174,7 @@ class Aiecs(Dialect):
             signals.append(Noted(RUN, at, noted))
         steps = data.get("reasoning_steps")
         if isinstance(steps, list):
-            signals += [_reasoned(step, at) for step in steps if word(field(step, "type")) in _REASONING_STEPS]
+            signals += [reasoned(step, at) for step in steps if word(field(step, "type")) in REASONING_STEPS]
         signals.append(Closed(RUN, at))
         return signals
 
@@ -217,7 +182,7 @@ class Aiecs(Dialect):
         if self._ended:
             return NOTHING
         self._ended = True
-        return *self._settled(at), Closed(_STEP, at), Closed(RUN, at)
+        return *self._call.settled(at), Closed(_STEP, at), Closed(RUN, at)
 
     def _error(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
         if self._ended:
@@ -225,15 +190,15 @@ class Aiecs(Dialect):
         message = word(data.get("error"))
         error_type = next((type_ for words, type_ in _KNOWN_ERRORS if message.startswith(words)), "")
         signals: Sequence[Signal] = NOTHING
-        if self._failed is not None:
-            error_type = self._failed[0]
-            signals = self._settled(at)
+        if self._call.failed is not None:
+            error_type = self._call.failed[0]
+            signals = self._call.settled(at)
         self._ended = True
         self._fresh()
         return *signals, Closed(RUN, at, Outcome.FAILED, error_type, message)
 
     def _reasoning(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        return (_reasoned(data, at),)
+        return (reasoned(data, at),)
 
     def _hook_failed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
         error_type = word(field(field(data.get("error"), "details"), "error_type")) or semconv.ERROR_TYPE_OTHER
@@ -242,26 +207,27 @@ class Aiecs(Dialect):
     # Steps and nested runs ------------------------------------------------------------------------------------
 
     def _iteration(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        signals = self._settled(at)
-        self._stepped = True
-        self._since = at
+        call = self._call
+        signals = call.settled(at)
+        call.one_by_one = True  # this is a HybridAgent
+        call.since = at
         if not self._nested:  # there it is always the first of one
             number = count(data.get("iteration"))
             signals.append(Opened(_STEP, at, semconv.STEP, "" if number is None else str(number)))
-            self._parent = _STEP
+            call.parent = _STEP
         if not self._told:
-            signals += self._speaking()
+            signals += call.shown()
         return signals
 
     def _moved(self, key: str, workflow: str, at: int) -> Sequence[Signal]:
         """Into a nested run, or out of it: their scope tells, also where the agent does not mark the ends."""
-        signals = self._settled(at)
+        signals = self._call.settled(at)
         if self._nested:
             signals.append(_done(self._nested, self._nested_at or at, not self._incomplete))
         self._nested = key
         self._nested_at = 0
         self._incomplete = False
-        self._parent = key or _STEP
+        self._call.parent = key or _STEP
         if key:
             signals.append(Opened(key, at, semconv.INVOKE_AGENT, workflow, _STEP))
         return signals
@@ -271,27 +237,27 @@ class Aiecs(Dialect):
 
     def _nested_completed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
         success = data.get("success") is not False
-        failed = self._failed
+        failed = self._call.failed
         # Without success, a model call that is still open was ended by an exception: it fails with the nested run.
-        signals = self._settled(at) if success or failed is not None else []
+        signals = self._call.settled(at) if success or failed is not None else []
         signals.append(_done(self._nested, at, success, failed))
-        self._settled(at)  # what is open still was closed with it
+        self._call.settled(at)  # what is open still was closed with it
         self._nested = ""
-        self._parent = _STEP
-        self._failed = failed  # for the `error` that follows
+        self._call.parent = _STEP
+        self._call.failed = failed  # for the `error` that follows
         return signals
 
     def _nested_step(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        signals = self._settled(at)
-        self._parent = _NESTED_STEP
+        signals = self._call.settled(at)
+        self._call.parent = _NESTED_STEP
         signals.append(Opened(_NESTED_STEP, at, semconv.STEP, word(data.get("step_id")), self._nested))
         return signals
 
     def _nested_step_completed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        signals = self._settled(at)
+        signals = self._call.settled(at)
         self._nested_at = at
         self._incomplete = data.get("success") is False
-        self._parent = self._nested
+        self._call.parent = self._nested
         signals.append(_done(_NESTED_STEP, at, not self._incomplete))
         return signals
 
@@ -299,90 +265,13 @@ class Aiecs(Dialect):
         status = word(field(data.get("dawp_result"), "status"))
         return (Noted(RUN, at, {semconv.GEN_AI_RESPONSE_FINISH_REASONS: (status,)}, "aiecs.dawp_result"),)
 
-    # The model call -------------------------------------------------------------------------------------------
-
-    def _speaking(self) -> list[Signal]:
-        """The model shows itself: its call is open, or has been since it could be."""
-        if self._chat or self._since is None:
-            return []
-        since, self._since = self._since, None
-        return [self._chat_opened(_CHAT, since, "")]
-
-    def _chat_opened(self, key: str, at: int, model: str) -> Signal:
-        self._chat = key
-        self._lengths.clear()
-        self._retries = 0
-        return Opened(key, at, semconv.CHAT, model, self._parent)
-
-    def _settled(self, at: int) -> list[Signal]:
-        """The agent goes on: the model call before is over, if it still looks open."""
-        signals: list[Signal] = []
-        if self._chat:
-            if self._failed is not None:
-                error_type, message, when = self._failed
-                signals.append(Closed(self._chat, when, Outcome.FAILED, error_type, message))
-            else:
-                signals.append(Closed(self._chat, self._tools.ready or at))
-        self._chat = ""
-        self._since = None
-        self._failed = None
-        self._tools = ToolBatch()
-        return signals
-
-    def _model_over(self, at: int) -> list[Signal]:
-        """The model call has ended; the agent turns to the tools that it asked for."""
-        closed = Closed(self._chat, at)
-        self._chat = ""
-        self._failed = None
-        return [closed, *self._tools.begin(at, self._parent, one_by_one=self._stepped)]
-
-    def _token(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        kind = TEXT if data.get("type") == "token" else REASONING
-        # Where no model call is open, this is the whole answer that a ToolAgent gives when it had no tokens.
-        return *self._speaking(), Chunk(self._chat or RUN, at, kind, word(data.get("content")))
-
-    def _delta(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        return *self._speaking(), *self._new_arguments(data.get("tool_call"), at)
-
-    def _new_arguments(self, call: Any, at: int) -> Sequence[Signal]:
-        """Each delta has all that came so far."""
-        call_id = word(field(call, "id"))
-        arguments = word(field(field(call, "function"), "arguments"))
-        before = self._lengths.get(call_id, -1)
-        if len(arguments) <= before:
-            return NOTHING
-        if len(self._lengths) >= _MAX_CALLS:
-            self._lengths.clear()
-        self._lengths[call_id] = len(arguments)
-        return (Chunk(self._chat or RUN, at, TOOL_CALL, arguments[max(before, 0) :]),)
-
-    def _calls_ready(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        signals = self._speaking()
-        calls = data.get("tool_calls")
-        self._tools = ToolBatch(calls, at)
-        for call in calls if isinstance(calls, list) else ():
-            signals += self._new_arguments(call, at)
-        return signals
-
-    def _cache_status(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        signals = self._speaking()
-        if self._chat != _CHAT:  # an aside tells more
-            return signals
-        cached = count(data.get("cache_read_tokens"))
-        if cached:  # 0 is also what it says where nothing is known
-            signals.append(Usage(_CHAT, at, cache_read_tokens=cached))
-        return [*signals, *self._model_over(at)]
-
     # Tools ----------------------------------------------------------------------------------------------------
 
     def _tool_call(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        return *self._at_tools(at), *self._tools.called(data, self._own(data, at))
+        return self._call.tool_call(data, self._own(data, at), at)
 
     def _tool_answer(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        return *self._at_tools(at), *self._tools.answered(data, self._own(data, at))
-
-    def _at_tools(self, at: int) -> Sequence[Signal]:
-        return self._model_over(self._tools.ready or at) if self._chat else NOTHING
+        return self._call.tool_answer(data, self._own(data, at), at)
 
     def _own(self, data: Mapping[str, Any], at: int) -> int:
         """The event's own time: UTC, though most do not say so."""
@@ -398,53 +287,17 @@ class Aiecs(Dialect):
         self._told = True
         return NOTHING
 
-    def _model_opened(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        model = word(data.get("model"))
-        key = f"chat:{word(data.get('call'))}"
-        if not data.get("stream"):
-            whole = {semconv.GEN_AI_REQUEST_STREAM: False}
-            return (Opened(key, at, semconv.CHAT, model, self._parent, whole),)
-        if self._chat and self._failed is not None:
-            (error_type, _, when), self._failed = self._failed, None
-            self._retries += 1
-            return (Retried(self._chat, at, "model", self._retries, error_type, max(0, at - when) / 1e9),)
-        signals = self._settled(at)
-        signals.append(self._chat_opened(key, at, model))
-        return signals
-
-    def _model_usage(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        return answer(self._told_key(data), at, data)
-
-    def _model_closed(self, data: Mapping[str, Any], at: int) -> Sequence[Signal]:
-        key = self._told_key(data)
-        outcome = _OUTCOMES.get(word(data.get("outcome")), Outcome.COMPLETED)
-        error_type, message = word(data.get("error_type")), word(data.get("message"))
-        if not data.get("stream"):
-            return *answer(key, at, data), Closed(key, at, outcome, error_type, message)
-        if not self._chat:
-            return NOTHING
-        if outcome is Outcome.COMPLETED:
-            return self._model_over(at)
-        if outcome is Outcome.FAILED:
-            self._failed = (error_type, message, at)
-            return NOTHING
-        self._chat = ""
-        return (Closed(key, at, outcome),)
-
-    def _told_key(self, data: Mapping[str, Any]) -> str:
-        return self._chat if data.get("stream") else f"chat:{word(data.get('call'))}"
-
 
 _Read = Callable[[Aiecs, Mapping[str, Any], int], Sequence[Signal]]
+
+
+def _of_the_call(read: Callable[[ModelCall, Mapping[str, Any], int], Sequence[Signal]]) -> _Read:
+    return lambda dialect, data, at: read(dialect._call, data, at)
+
 
 _READ: Mapping[str, _Read] = {
     "started": Aiecs._started,
     "status": Aiecs._started,
-    "token": Aiecs._token,
-    "thinking_token": Aiecs._token,
-    "tool_call_delta": Aiecs._delta,
-    "tool_calls_ready": Aiecs._calls_ready,
-    "cache_status": Aiecs._cache_status,
     "tool_call": Aiecs._tool_call,
     "tool_result": Aiecs._tool_answer,
     "tool_error": Aiecs._tool_answer,
@@ -456,23 +309,18 @@ _READ: Mapping[str, _Read] = {
     "dawp_step_started": Aiecs._nested_step,
     "dawp_step_completed": Aiecs._nested_step_completed,
     "dawp_result": Aiecs._nested_result,
+    **{type_: _of_the_call(read) for type_, read in EVENTS.items()},
 }
-_REASONING_STEPS = {kind: f"aiecs.{kind}" for kind in ("thought", "action", "observation")}
-"""Kind of a reasoning step: the span event that it becomes."""
 _BESIDE: Mapping[str, _Read] = {
     "error": Aiecs._error,  # it closes the nested run that it came out of, as failed
     "plugin_hook_failed": Aiecs._hook_failed,
-    **dict.fromkeys(_REASONING_STEPS, Aiecs._reasoning),
+    **dict.fromkeys(REASONING_STEPS, Aiecs._reasoning),
 }
 """Whose missing scope does not say that a nested run is over."""
 _ASIDES: Mapping[str, _Read] = {
     "model.told": Aiecs._model_told,
-    "model.opened": Aiecs._model_opened,
-    "model.thought": Aiecs._token,
-    "model.usage": Aiecs._model_usage,
-    "model.closed": Aiecs._model_closed,
+    **{name: _of_the_call(read) for name, read in ASIDES.items()},
 }
-_OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 
 
 def _done(key: str, at: int, success: bool, failed: tuple[str, str, int] | None = None) -> Closed:
@@ -480,24 +328,3 @@ def _done(key: str, at: int, success: bool, failed: tuple[str, str, int] | None 
         return Closed(key, at)
     error_type, message, _ = failed or (_INCOMPLETE, "", 0)
     return Closed(key, at, Outcome.FAILED, error_type, message)
-
-
-def _nanoseconds(seconds: Any) -> int:
-    return int(seconds * 1e9) if isinstance(seconds, int | float) and 0 <= seconds < 86_400 else 0
-
-
-def _reasoned(step: Any, at: int) -> Noted:
-    """A span event. It comes with the result: that is its time."""
-    kind = word(field(step, "type"))
-    number = count(field(step, "iteration"))
-    attributes: dict[str, Any] = {} if number is None else {semconv.STREAMGAUGE_STEP_NAME: str(number)}
-    if kind == "action":
-        attributes[semconv.GEN_AI_TOOL_NAME] = tool_name(field(step, "tool"), field(step, "operation"))
-        attributes[semconv.GEN_AI_TOOL_CALL_ARGUMENTS] = encoded(field(step, "parameters"))
-        attributes[semconv.GEN_AI_TOOL_CALL_RESULT] = encoded(field(step, "result"))
-    elif kind == "observation":
-        attributes[semconv.GEN_AI_TOOL_CALL_RESULT] = encoded(field(step, "content"))
-    else:
-        parts = [{"type": "text", "content": word(field(step, "content"))}]
-        attributes[semconv.GEN_AI_OUTPUT_MESSAGES] = encoded([{"role": "assistant", "parts": parts}])
-    return Noted(RUN, at, attributes, _REASONING_STEPS.get(kind, "aiecs.thought"))
