@@ -7,10 +7,23 @@ dialect's, its object the `Dialect` subclass.
 from __future__ import annotations
 
 import importlib
+import re
+from functools import cache
 
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded, plain
 
-__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "NOTHING", "Dialect", "field", "find", "loaded", "names", "plain"]
+__all__ = [
+    "BUILT_IN",
+    "ENTRY_POINT_GROUP",
+    "NOTHING",
+    "Dialect",
+    "by_path",
+    "field",
+    "find",
+    "loaded",
+    "names",
+    "plain",
+]
 
 ENTRY_POINT_GROUP = "streamgauge.dialects"
 
@@ -20,9 +33,24 @@ BUILT_IN = {
     "ziran-llm": "streamgauge.dialects.ziran:ZiranLLM",
     "zag": "streamgauge.dialects.zag:Zag",
     "jaf": "streamgauge.dialects.jaf:Jaf",
-    "jaf-run": "streamgauge.dialects.jaf:JafRun",
+    "jaf-run": "streamgauge.dialects.jaf_run:JafRun",
     "shipit-agent": "streamgauge.dialects.shipit_agent:ShipitAgent",
     "aiecs": "streamgauge.dialects.aiecs:Aiecs",
+    "openai-chat": "streamgauge.dialects.openai_chat:OpenAIChat",
+    "openai-responses": "streamgauge.dialects.openai_responses:OpenAIResponses",
+    "cohere": "streamgauge.dialects.cohere:Cohere",
+    "mistral": "streamgauge.dialects.mistral:Mistral",
+    "anthropic": "streamgauge.dialects.anthropic:Anthropic",
+    "gemini": "streamgauge.dialects.gemini:Gemini",
+    "ollama": "streamgauge.dialects.ollama:Ollama",
+    "bedrock": "streamgauge.dialects.bedrock:Bedrock",
+    "ag-ui": "streamgauge.dialects.ag_ui:AgUi",
+    "a2a": "streamgauge.dialects.a2a:A2a",
+    "mcp": "streamgauge.dialects.mcp:Mcp",
+    "vercel-ai": "streamgauge.dialects.vercel_ai:VercelAi",
+    "langgraph": "streamgauge.dialects.langgraph:Langgraph",
+    "jaf-http": "streamgauge.dialects.jaf_http:JafHttp",
+    "ziran-sse": "streamgauge.dialects.ziran_sse:ZiranSse",
 }
 
 _found: dict[str, type[Dialect]] = {}
@@ -51,5 +79,24 @@ def find(name: str) -> type[Dialect] | None:
                 break
             else:
                 return None
-        _found[name] = dialect
+        if isinstance(dialect, type) and issubclass(dialect, Dialect):  # what is none is for the caller to refuse
+            _found[name] = dialect
     return dialect
+
+
+@cache
+def _paths() -> tuple[tuple[re.Pattern[str], str], ...]:
+    found = []
+    for name in names():
+        try:
+            kind = find(name)
+        except Exception:  # somebody's that cannot be loaded: who asks for it by name is told
+            continue
+        if isinstance(kind, type) and issubclass(kind, Dialect):
+            found += [(re.compile(pattern), name) for pattern in kind.paths]
+    return tuple(found)
+
+
+def by_path(path: str) -> str | None:
+    """The name of the dialect whose answers a path gives, by the first that claims it; None where none does."""
+    return next((name for pattern, name in _paths() if pattern.search(path)), None)

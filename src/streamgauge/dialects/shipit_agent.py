@@ -20,7 +20,9 @@ from typing import Any, ClassVar, Final
 
 from streamgauge import semconv
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
-from streamgauge.dialects._shipit_run import OF_THE_CALL, RULES, Run, Told, text_of
+from streamgauge.dialects._shipit_event import Told, text_of
+from streamgauge.dialects._shipit_rules import OF_THE_CALL, RULES
+from streamgauge.dialects._shipit_run import Run
 from streamgauge.semconv import INVOKE_AGENT
 from streamgauge.signals import RUN, TEXT, Chunk, Closed, Noted, Opened, Signals
 from streamgauge.wire import Aside, Outcome, ServerSentEvent
@@ -54,6 +56,7 @@ class ShipitAgent(Dialect):
     terminal = True
     only_waits_between_chunks = True
     framing = "sse"
+    paths = (r"/v1/stream$", r"^/stream$")
     events: ClassVar[Mapping[str, str]] = {
         "run_started": "the conversation; after a run's end the next run; in a run without an id a nested one",
         "run_completed": "the end of the run; a chunk of text where none came before",
@@ -250,7 +253,10 @@ class ShipitAgent(Dialect):
         if run.depth >= MAX_DEPTH:
             return
         under = run.key
-        for call, tool in run.tools.items():  # an `AgentTool` reports under its own name, `sub_agent` under a role's
+        for (
+            call,
+            tool,
+        ) in run.tools.open.items():  # an `AgentTool` reports under its own name, `sub_agent` under a role's
             if not tool.background and tool.name in (label, "sub_agent"):
                 under = run.tool_key(call)
         child = run.below(label, id, under)

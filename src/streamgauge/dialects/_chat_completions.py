@@ -1,0 +1,275 @@
+"""The chunks and answers of the "chat completions" form, as OpenAI made it and many others send it.
+
+In go chunks (`choices` with a `delta`), whole answers (`choices` with a `message`), errors and the mark `[DONE]`, as
+framed data, as `dict` or as an SDK's objects. Nothing is asked of a server but that form: what only some of them send
+is read where it is there, and what is not known is passed over.
+
+An answer is complete with `[DONE]`; where that never comes, when every choice that was seen has its finish reason.
+
+Source: openai 3.54.0, `types/chat/chat_completion_chunk.py`, `types/chat/chat_completion.py`, `types/completion.py`,
+`types/completion_usage.py`, `_streaming.py`; of the servers that send more, their own API references.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from streamgauge import semconv
+from streamgauge.dialects._answers import failure, frame, json_text, requested, word
+from streamgauge.dialects._chat_pieces import calls, details, parts, piece_of_object, thought_or_argument, usage_of
+from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
+from streamgauge.signals import REASONING, RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Signal, Signals
+from streamgauge.wire import Granularity, Outcome, ServerSentEvent
+
+__all__ = ["AUDIO", "IMAGE", "ChatCompletions"]
+
+AUDIO: Final = "audio"
+"""The kind of a chunk of sound; its text is base64."""
+IMAGE: Final = "image"
+"""The kind of a chunk that is a picture; its text is a URL, mostly with the picture in it."""
+
+_DONE: Final = "[DONE]"
+_REASONS: Final = {"tool_calls": "tool_call", "function_call": "tool_call", "model_length": "length"}
+"""Finish reasons that the conventions call otherwise."""
+_NO_ID: Final = "null"
+"""What mistralai writes for a tool call's id that is not there."""
+
+
+class ChatCompletions(Dialect):
+    """One answer in this form. A subclass names the system, and may know more than chunks."""
+
+    terminal = True
+    only_waits_between_chunks = True
+    granularity = Granularity.TOKEN
+    framing = "sse"
+    provider_name: ClassVar[str] = "openai"
+
+    __slots__ = ("_asked", "_ids", "_live", "_named", "_over", "_owed", "_reasons", "_told_reasons")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._named = False  # the answer's id and model have been told
+        self._live: set[int] = set()  # choices whose text needs no second look
+        self._reasons: dict[int, str] = {}  # of each choice that was seen; empty until it has one
+        self._told_reasons: tuple[str, ...] = ()
+        self._owed: Any = None  # the usage of the last chunk, where every chunk has some and it has not been told
+        self._ids: dict[tuple[int, Any], str] = {}  # of tool calls, by their place: only the first piece has it
+        self._asked: set[Any] = set()  # tool calls that were told
+        self._over = False
+
+    def feed(self, data: Any, at: int) -> Signals:
+        event = loaded(data) if data.__class__ is ServerSentEvent else data
+        # One more piece of one kind, and nothing else: what a stream is made of. An error comes without one, or with a
+        # finish reason.
+        try:
+            if event.__class__ is dict:
+                (choice,) = event["choices"]
+                delta = choice["delta"]
+                if choice["index"] in self._live and choice.get("finish_reason") is None:
+                    text = delta.get("content")
+                    if text.__class__ is str and text and (len(delta) == 1 or (len(delta) == 2 and "role" in delta)):
+                        chunk: Chunk | None = Chunk(RUN, at, TEXT, text)
+                    else:
+                        chunk = thought_or_argument(delta, at)
+                    if chunk is not None:
+                        usage = event.get("usage")
+                        if usage is not None:
+                            self._owed = usage
+                        return chunk
+            else:
+                (choice,) = event.choices
+                if choice.index in self._live and choice.finish_reason is None:
+                    chunk = piece_of_object(choice.delta, at)
+                    if chunk is not None:
+                        usage = event.usage
+                        if usage is not None:
+                            self._owed = usage
+                        return chunk
+        except Exception:
+            pass  # all else
+        return self._told(data, event, at)
+
+    def untold(self, at: int) -> Signals:
+        return self._rest(at)
+
+    def finish(self, at: int) -> Signals:
+        return self._rest(at)
+
+    def _rest(self, at: int) -> Signals:
+        """What is left when no more comes: whoever leaves after the last finish reason has the whole answer."""
+        if self._over:
+            return NOTHING
+        signals: list[Signal] = []
+        if self._reasons and all(self._reasons.values()):
+            self._close(at, signals)
+            return signals
+        self._pay(at, signals)
+        if any(self._reasons.values()):  # of several choices, some: the others have the conventions' word for that
+            self._finished(at, signals, "error")
+        return signals
+
+    def _told(self, data: Any, event: Any, at: int) -> Signals:
+        if self._over:
+            return NOTHING
+        whole = isinstance(data, str | bytes | bytearray)
+        if whole:
+            event = loaded(data)
+        framed = whole or event is not data
+        failed = data.__class__ is ServerSentEvent and data.type == "error"
+        signals: list[Signal] = []
+        if event is None and framed:
+            words = frame(data)
+            if words.startswith(_DONE):
+                self._close(at, signals)
+            elif failed and words:
+                self._fail(at, signals, words)
+            return signals
+        if self._read(event, at, signals, whole, failed):
+            return signals
+        inner = field(event, "chunk") or field(event, "data")  # the SDKs' own events around a chunk
+        if inner and not framed and not isinstance(inner, str | bytes | bytearray):
+            return self.feed(inner, at)
+        if whole and event is not None:  # a plain answer of another kind, such as a list of answers: it is complete
+            self._close(at, signals)
+        return signals
+
+    # One event ------------------------------------------------------------------------------------------------
+
+    def _read(self, event: Any, at: int, signals: list[Signal], whole: bool, failed: bool) -> bool:
+        """Read a chunk or a whole answer; whether it was one."""
+        groq = field(event, "x_groq")
+        error = field(event, "error") or field(groq, "error")
+        if not error and (failed or field(event, "object") == "error"):
+            error, failed = event, True
+        choices = field(event, "choices")
+        known = isinstance(choices, list | tuple)
+        if not (known or error or groq or failed):
+            return False
+        self._name(event, at, signals)
+        usage = field(event, "usage") or field(groq, "usage")
+        for choice in choices if known else ():
+            index = field(choice, "index")
+            index = index if index.__class__ is int else 0
+            whole = self._choice(index, choice, at, signals, whole)
+            error = error or field(choice, "error")
+            usage = usage or field(choice, "usage")
+            failed |= self._reasons[index] == "error"
+            if self._named:
+                self._live.add(index)
+        if not (error or failed):
+            self._finished(at, signals)
+        if usage:
+            self._owed = usage
+            if not any(signal.__class__ is Chunk for signal in signals):
+                self._pay(at, signals)
+        if error or failed:
+            self._fail(at, signals, error)
+        elif whole:
+            self._close(at, signals)
+        return True
+
+    def _name(self, event: Any, at: int, signals: list[Signal]) -> None:
+        if self._named:
+            return
+        facts = {
+            semconv.GEN_AI_RESPONSE_ID: word(field(event, "id")),
+            semconv.GEN_AI_RESPONSE_MODEL: word(field(event, "model")),
+        }
+        if any(facts.values()):  # Azure's first chunk has both, and empty
+            self._named = True
+            signals.append(Noted(RUN, at, {name: value for name, value in facts.items() if value}))
+
+    def _choice(self, index: int, choice: Any, at: int, signals: list[Signal], whole: bool) -> bool:
+        """Read a choice; whether it is one of a whole answer. `whole`: it came as a JSON document."""
+        reason = word(field(choice, "finish_reason"))
+        if reason:
+            self._reasons[index] = _REASONS.get(reason, reason)
+        else:
+            self._reasons.setdefault(index, "")
+        delta = field(choice, "delta")
+        if delta is not None:
+            self._delta(index, delta, at, signals)
+            return False
+        message = field(choice, "message")
+        if message is not None:
+            for call in calls(message):
+                self._call(index, call, at, signals, whole=True)
+            return True
+        text = word(field(choice, "text"))
+        if text and not whole:  # a legacy completion has one form for the stream and for the whole
+            signals.append(Chunk(RUN, at, TEXT, text))
+        return whole
+
+    def _delta(self, index: int, delta: Any, at: int, signals: list[Signal]) -> None:
+        reasoning = word(field(delta, "reasoning_content")) or word(field(delta, "reasoning"))
+        reasoning = reasoning or details(field(delta, "reasoning_details"))  # which repeat it, where it is there
+        if reasoning:
+            signals.append(Chunk(RUN, at, REASONING, reasoning))
+        content = field(delta, "content")
+        if content:
+            signals.extend(Chunk(RUN, at, kind, text) for kind, text in parts(content))
+        refusal = word(field(delta, "refusal"))
+        if refusal:
+            signals.append(Chunk(RUN, at, TEXT, refusal))
+        audio = field(delta, "audio")
+        if audio:
+            pieces = ((TEXT, word(field(audio, "transcript"))), (AUDIO, word(field(audio, "data"))))
+            signals.extend(Chunk(RUN, at, kind, text) for kind, text in pieces if text)
+        images = field(delta, "images")
+        if isinstance(images, list):
+            urls = (word(field(field(image, "image_url"), "url")) for image in images)
+            signals.extend(Chunk(RUN, at, IMAGE, url) for url in urls if url)
+        for call in calls(delta):
+            self._call(index, call, at, signals)
+
+    def _call(self, index: int, call: Any, at: int, signals: list[Signal], *, whole: bool = False) -> None:
+        """A piece of a tool call: its first has id and name, all have the arguments' next characters."""
+        function = field(call, "function") or field(call, "custom") or call
+        arguments = json_text(field(function, "arguments") or field(function, "input"))
+        id_, place = word(field(call, "id")), (index, _hashable(field(call, "index")))
+        if id_ and id_ != _NO_ID:
+            self._ids[place] = id_
+        name = word(field(function, "name"))
+        if name:
+            id_ = self._ids.get(place, "")
+            if whole or (id_ or place) not in self._asked:
+                self._asked.add(id_ or place)
+                signals.append(requested(at, name, id_, arguments if whole else None))
+            if whole:
+                self._ids.pop(place, None)
+        if arguments and not whole:
+            signals.append(Chunk(RUN, at, TOOL_CALL, arguments))
+
+    # Ends -----------------------------------------------------------------------------------------------------
+
+    def _finished(self, at: int, signals: list[Signal], otherwise: str = "") -> None:
+        """Tell the finish reasons, one for each choice in order, when each has one."""
+        reasons = tuple(self._reasons[index] or otherwise for index in sorted(self._reasons))
+        if reasons and all(reasons) and reasons != self._told_reasons:
+            self._told_reasons = reasons
+            signals.append(Noted(RUN, at, {semconv.GEN_AI_RESPONSE_FINISH_REASONS: reasons}))
+
+    def _pay(self, at: int, signals: list[Signal]) -> None:
+        """Tell what it has cost so far."""
+        owed, self._owed = self._owed, None
+        usage = usage_of(owed, at)
+        if usage is not None:
+            signals.append(usage)
+
+    def _close(self, at: int, signals: list[Signal]) -> None:
+        self._end(at, signals, Closed(RUN, at))
+
+    def _fail(self, at: int, signals: list[Signal], error: Any) -> None:
+        self._end(at, signals, failure(at, error))
+
+    def _end(self, at: int, signals: list[Signal], closed: Closed) -> None:
+        self._pay(at, signals)
+        if closed.outcome is not Outcome.COMPLETED and any(self._reasons.values()):
+            self._finished(at, signals, "error")
+        signals.append(closed)
+        self._over = True
+        self._live = set()
+
+
+def _hashable(index: Any) -> Any:
+    return index if index.__class__ is int else None
