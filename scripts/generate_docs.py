@@ -54,7 +54,7 @@ _BUCKETS = {
     semconv.CALLS: "calls",
     semconv.RATE: "rates",
 }
-_NO_SERIES = {semconv.ADDED_LATENCY}
+_NO_SERIES: set[semconv.Metric] = set()
 """Declared for a transport that there is not yet."""
 
 

@@ -8,6 +8,7 @@ from streamgauge import semconv
 __all__ = ["ATTRIBUTES", "GIVEN", "LABELS", "PLANNED"]
 
 _ALL, _AGENT_MODEL, _RUN = "all but `retry`", "`invoke_agent`, `chat`", "the run's"
+_HTTP = "`chat`, over HTTP"
 GIVEN = "where a dialect or `wrap(attributes=...)` gives it; no built-in dialect does"
 PLANNED = "nothing sets it yet"
 
@@ -20,10 +21,19 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.GEN_AI_OPERATION_NAME: ("string", _ALL, "what the span is of"),
     semconv.GEN_AI_OUTPUT_MESSAGES: ("string, JSON", _AGENT_MODEL, "the text that was generated"),
     semconv.GEN_AI_PROVIDER_NAME: ("string", _AGENT_MODEL, "the model's provider"),
-    semconv.GEN_AI_REQUEST_MAX_TOKENS: ("int", GIVEN, "the limit that was asked for"),
+    semconv.GEN_AI_OUTPUT_TYPE: ("string", _HTTP, "the form of output that was asked for: `text`, `json`"),
+    semconv.GEN_AI_REQUEST_CHOICE_COUNT: ("int", _HTTP, "how many answers were asked for, where not one"),
+    semconv.GEN_AI_REQUEST_FREQUENCY_PENALTY: ("double", _HTTP, "the penalty that was asked for"),
+    semconv.GEN_AI_REQUEST_MAX_TOKENS: ("int", _HTTP, "the limit that was asked for"),
     semconv.GEN_AI_REQUEST_MODEL: ("string", _AGENT_MODEL, "the model that was asked for"),
+    semconv.GEN_AI_REQUEST_PRESENCE_PENALTY: ("double", _HTTP, "the penalty that was asked for"),
+    semconv.GEN_AI_REQUEST_REASONING_LEVEL: ("string", _HTTP, "how much reasoning was asked for"),
+    semconv.GEN_AI_REQUEST_SEED: ("int", _HTTP, "the seed that was given"),
+    semconv.GEN_AI_REQUEST_STOP_SEQUENCES: ("string[]", _HTTP, "the stop sequences that were given"),
     semconv.GEN_AI_REQUEST_STREAM: ("boolean", "`chat`", "true; false for a call that does not stream"),
-    semconv.GEN_AI_REQUEST_TEMPERATURE: ("double", GIVEN, "the temperature that was asked for"),
+    semconv.GEN_AI_REQUEST_TEMPERATURE: ("double", _HTTP, "the temperature that was asked for"),
+    semconv.GEN_AI_REQUEST_TOP_K: ("int", _HTTP, "as asked for"),
+    semconv.GEN_AI_REQUEST_TOP_P: ("double", _HTTP, "as asked for"),
     semconv.GEN_AI_RESPONSE_FINISH_REASONS: (
         "string[]", _AGENT_MODEL, '`["error"]` where the stream did not complete and no reason came',
     ),
@@ -42,7 +52,12 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.GEN_AI_USAGE_OUTPUT_TOKENS: ("int", _AGENT_MODEL, "all output tokens, reasoning included"),
     semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: ("int", _AGENT_MODEL, "of reasoning; part of the output"),
     semconv.ERROR_TYPE: ("string", _ALL, "why it failed: an exception's name or a code, never a message"),
-    semconv.HTTP_REQUEST_RESEND_COUNT: ("int", PLANNED, "for the planned HTTP transports"),
+    semconv.HTTP_REQUEST_METHOD: ("string", "the run's, over HTTP", "as sent"),
+    semconv.HTTP_REQUEST_RESEND_COUNT: ("int", "the run's and `retry`, over HTTP", "which attempt this was; absent for the first"),
+    semconv.HTTP_RESPONSE_STATUS_CODE: ("int", "the run's, over HTTP", "as the upstream answered"),
+    semconv.JSONRPC_REQUEST_ID: ("string", "the run's, of `mcp` and `a2a`", "the request's id"),
+    semconv.MCP_METHOD_NAME: ("string", "the run's, of `mcp`", "the method that was called"),
+    semconv.MCP_SESSION_ID: ("string", "the run's, of `mcp`", "the session's id"),
     semconv.SERVER_ADDRESS: ("string", _AGENT_MODEL, "where the agent or the model is"),
     semconv.SERVER_PORT: ("int", _AGENT_MODEL, "its port"),
     semconv.STREAMGAUGE_DIALECT: ("string", _ALL, "how the events were read"),
@@ -57,6 +72,10 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.STREAMGAUGE_STREAM_STALLS: ("int", _RUN, "how often the source stalled; absent where never"),
     semconv.STREAMGAUGE_STREAM_WAIT_CALLER: ("double, s", _RUN, "how long the caller did not ask for more"),
     semconv.STREAMGAUGE_STREAM_WAIT_SOURCE: ("double, s", _RUN, "how long the source was waited for"),
+    semconv.URL_PATH: ("string", "the run's, over HTTP", "the path, without its query"),
+    semconv.STREAMGAUGE_DISCONNECT: (
+        "string", "the run's, over HTTP", "what a caller that went away led to: `cancel` or `drain`",
+    ),
     semconv.STREAMGAUGE_BLIND: ("string", _RUN, "why it was no longer decoded: `dialect`, `framing` or `slow`"),
     semconv.STREAMGAUGE_END_UNSEEN: ("boolean", _ALL, "true where it was closed with what is above it"),
     semconv.STREAMGAUGE_RETRY_ATTEMPT: ("int", "`retry`", "1 for the first retry"),

@@ -40,13 +40,15 @@ TABLE: dict[str, set[str]] = {
     # 3 guard: the recorder only as a callable that it is given
     "observers": {"wire", "signals"},
     "tap": {*WORDS, "framing", "dialects", "capture"},
+    "answer": {*WORDS, "framing", "framing.coding", "dialects"},
     # 4 I/O
     "transports": {"tap", "wire", "errors"},
     "clients": {"transports.inprocess", "wire", "errors"},
     # 5 root
     "telemetry": BELOW,
-    "pipeline": {*BELOW, "telemetry", "telemetry.meters", "transports._dropped"},
-    "assembly": {*BELOW, "pipeline"},
+    "pipeline": {*BELOW, "answer", "telemetry", "telemetry.meters", "transports._dropped"},
+    "httpwatch": {*BELOW, "pipeline", "answer", "transports._exchange"},
+    "assembly": {*BELOW, "pipeline", "httpwatch"},
     "replay": {*BELOW, "pipeline"},
     "testing": {*BELOW, "pipeline", "transports._dropped"},
     "": {*BELOW, "pipeline", "assembly"},
@@ -61,11 +63,40 @@ name. `streamgauge` itself is the empty name."""
 
 SIDEWAYS: dict[str, set[str]] = {
     "dialects._dialect": {"*"},
-    "dialects._model_calls": {"dialects.jaf", "dialects.aiecs", "dialects._aiecs_tools"},
-    "dialects._aiecs_tools": {"dialects.aiecs"},
-    "dialects._shipit_run": {"dialects.shipit_agent"},
+    "dialects._parameters": {"*"},
+    "dialects._model_calls": {
+        "dialects.jaf",
+        "dialects.aiecs",
+        "dialects._aiecs_model",
+        "dialects._aiecs_reasoning",
+        "dialects._aiecs_tools",
+    },
+    "dialects._aiecs_model": {"dialects.aiecs"},
+    "dialects._aiecs_reasoning": {"dialects.aiecs"},
+    "dialects._aiecs_tools": {"dialects.aiecs", "dialects._aiecs_model", "dialects._aiecs_reasoning"},
+    "dialects._shipit_event": {
+        "dialects.shipit_agent",
+        "dialects._shipit_rules",
+        "dialects._shipit_run",
+        "dialects._shipit_tools",
+    },
+    "dialects._shipit_rules": {"dialects.shipit_agent"},
+    "dialects._shipit_run": {"dialects.shipit_agent", "dialects._shipit_rules"},
+    "dialects._shipit_tools": {"dialects._shipit_run"},
     "dialects._zag_turn": {"dialects.zag"},
-    "transports._dropped": {"transports.inprocess"},
+    "transports._dropped": {"transports.inprocess._classes", "transports.inprocess._stream"},
+    "transports.inprocess._async": {"transports.inprocess._classes"},
+    "transports.inprocess._classes": {"transports.inprocess"},
+    "transports.inprocess._context": {"transports.inprocess", "transports.inprocess._stream"},
+    "transports.inprocess._stream": {
+        "transports.inprocess",
+        "transports.inprocess._async",
+        "transports.inprocess._classes",
+        "transports.inprocess._sync",
+    },
+    "transports.inprocess._sync": {"transports.inprocess._classes"},
+    "clients._jaf_model_calls": {"clients.jaf"},
+    "clients._jaf_objects": {"clients.jaf", "clients._jaf_model_calls"},
     "clients._twin": {"*"},
     "framing._framing": {"*"},
 }
@@ -79,6 +110,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "opentelemetry.sdk": {"telemetry", "testing", "cli._traces", "cli._check"},
     "prometheus_client": {"telemetry"},
     "rich": {"cli"},
+    "msgspec": {"dialects._dialect"},
     **{package: {f"clients.{package}"} for package in AGENTS},
 }
 """Module of another package: where it may be imported."""

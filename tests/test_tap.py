@@ -324,7 +324,7 @@ def test_framing(fails_in: str, seen: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("streamgauge.framing.FRAMINGS", {"lines": lambda: Framing(fails_in)})
     stream = seen.pipeline.open(Request(dialect="words", agent_name="a"), framing="lines")
-    gauge = Gauge(fails, fails, recorder.ambient(), {})
+    gauge = Gauge(fails, fails, recorder.ambient(), {}, fails)
     pieces = [b"open\nte", b"xt\ntext\nclose\n", b"text\nen", b"d"]
     assert list(gauge.stream(iter(pieces), stream)) == pieces
     run = {span["name"]: span["attributes"] for span in seen.spans}["invoke_agent a"]

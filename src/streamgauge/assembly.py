@@ -84,7 +84,14 @@ class _LateGauge(Gauge):
             lambda: current_pipeline().current_tap(),
             recorder.ambient(),
             options,
+            _watch,
         )
+
+
+def _watch(**fields: Any) -> Any:
+    from streamgauge import httpwatch  # only for clients that speak HTTP
+
+    return httpwatch.watch("httpx", eager=False, inherits=True, **fields)
 
 
 @functools.lru_cache(maxsize=64)

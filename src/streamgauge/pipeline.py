@@ -9,13 +9,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from streamgauge import dialects, recorder, semconv
 from streamgauge import framing as framings
 from streamgauge._version import __version__
 from streamgauge.aggregates import Aggregates
+from streamgauge.answer import Answer
 from streamgauge.errors import FramingError, SettingsError, UnknownDialectError, UsageError
 from streamgauge.observers import Observer, Observers
 from streamgauge.recorder import Content, Recorder
@@ -29,6 +30,8 @@ __all__ = ["Pipeline", "current_pipeline", "known_dialect", "observe", "setup", 
 _clock = time.monotonic_ns
 log = logging.getLogger("streamgauge")
 
+HTTP = "http"
+"""The framing of an HTTP answer: what its head says."""
 _LOG_AGAIN_NS = 60_000_000_000  # the same trouble is logged once a minute; the metric has every case
 
 
@@ -112,17 +115,20 @@ class Pipeline:
         at: int | None = None,
         anchor: int | None = None,
         framing: str | None = None,
+        carrier: Mapping[str, str] | None = None,
     ) -> Tap:
         """Open a stream, now (or, for replay, at a time of the past).
 
         Args:
-            framing: how its bytes are framed, by the name of a framing; None for a stream of objects.
+            framing: how its bytes are framed, by the name of a framing, or `http` where the answer's head says so; None
+                for a stream of objects.
+            carrier: headers that carry the trace context of its parent; by default that is the current one.
         Raises: as `known_dialect`; FramingError for a framing that is not known.
         """
         kind = known_dialect(request.dialect)
-        framed = None if framing is None else framings.find(framing)
-        if framing is not None and framed is None:
-            raise FramingError(f"there is no framing {framing!r}; known are {', '.join(framings.FRAMINGS)}")
+        framed = None if framing is None or framing == HTTP else framings.find(framing)
+        if framing is not None and framed is None and framing != HTTP:
+            raise FramingError(f"there is no framing {framing!r}; known are {', '.join((*framings.FRAMINGS, HTTP))}")
         if at is None:
             at = _clock()
         if anchor is None:
@@ -141,10 +147,11 @@ class Pipeline:
             anchor=anchor,
             granularity=str(kind.granularity),
             inward=not kind.only_waits_between_chunks,
+            parent=None if carrier is None else recorder.parent_of(carrier),
         )
         tap = Tap(
             stream.request,
-            decoder,
+            Answer(decoder) if framing == HTTP else decoder,
             stream,
             report=functools.partial(self._report, request.dialect),
             framing=framed() if framed is not None else None,

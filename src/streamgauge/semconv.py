@@ -23,11 +23,20 @@ GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
 GEN_AI_INPUT_MESSAGES: Final = "gen_ai.input.messages"
 GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
 GEN_AI_OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+GEN_AI_OUTPUT_TYPE: Final = "gen_ai.output.type"
 GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
+GEN_AI_REQUEST_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
 GEN_AI_REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
 GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_REQUEST_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
+GEN_AI_REQUEST_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
+GEN_AI_REQUEST_SEED: Final = "gen_ai.request.seed"
+GEN_AI_REQUEST_STOP_SEQUENCES: Final = "gen_ai.request.stop_sequences"
 GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
 GEN_AI_REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+GEN_AI_REQUEST_TOP_K: Final = "gen_ai.request.top_k"
+GEN_AI_REQUEST_TOP_P: Final = "gen_ai.request.top_p"
 GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
 GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
@@ -49,9 +58,15 @@ GEN_AI_TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105
 
 ERROR_TYPE: Final = "error.type"
 ERROR_TYPE_OTHER: Final = "_OTHER"
+HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
+HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
+JSONRPC_REQUEST_ID: Final = "jsonrpc.request.id"
+MCP_METHOD_NAME: Final = "mcp.method.name"
+MCP_SESSION_ID: Final = "mcp.session.id"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
+URL_PATH: Final = "url.path"
 
 CONTENT_ATTRIBUTES: Final = frozenset(
     {GEN_AI_INPUT_MESSAGES, GEN_AI_OUTPUT_MESSAGES, GEN_AI_TOOL_CALL_ARGUMENTS, GEN_AI_TOOL_CALL_RESULT}
@@ -73,6 +88,7 @@ STREAMGAUGE_STREAM_STALLS: Final = "streamgauge.stream.stalls"
 STREAMGAUGE_STREAM_WAIT_CALLER: Final = "streamgauge.stream.wait.caller"
 STREAMGAUGE_STREAM_WAIT_SOURCE: Final = "streamgauge.stream.wait.source"
 STREAMGAUGE_BLIND: Final = "streamgauge.blind"
+STREAMGAUGE_DISCONNECT: Final = "streamgauge.disconnect"
 STREAMGAUGE_END_UNSEEN: Final = "streamgauge.end_unseen"
 STREAMGAUGE_RETRY_ATTEMPT: Final = "streamgauge.retry.attempt"
 STREAMGAUGE_RETRY_DELAY_S: Final = "streamgauge.retry.delay_s"
@@ -97,7 +113,10 @@ INVOKE_AGENT: Final = "invoke_agent"
 STEP: Final = "step"
 RETRY: Final = "retry"
 
-INFERENCE: Final = frozenset({CHAT, "generate_content", "text_completion"})
+GENERATE_CONTENT: Final = "generate_content"
+TEXT_COMPLETION: Final = "text_completion"
+
+INFERENCE: Final = frozenset({CHAT, GENERATE_CONTENT, TEXT_COMPLETION})
 """Operations that are one model call; only they have token usage in metrics."""
 
 SPANS: Final[Mapping[str, tuple[str, str]]] = {
@@ -123,6 +142,13 @@ def _bounds(*parts: tuple[float, ...]) -> tuple[float, ...]:
 SECONDS: Final = _bounds(_D14, _SLO, (0.001, 0.005, 163.84, 327.68, 655.36, 1310.72, 2621.44, 7200.0))
 """The conventions' 14 bounds, the SLO bounds, a millisecond below and two hours above."""
 GAP_SECONDS: Final = _bounds(_D14, _SLO, (0.001, 0.002, 0.005, 163.84, 600.0))
+FIRST_TOKEN_SECONDS: Final = _bounds(
+    (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0), _SLO,
+    (20.48, 40.96, 81.92, 163.84, 327.68, 655.36),
+)  # fmt: skip
+PER_TOKEN_SECONDS: Final = _bounds(
+    (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5), _SLO, (0.001, 0.002, 0.005)
+)
 AGENT_SECONDS: Final = _bounds(_AGENT13, _SLO, (0.01, 0.05, 819.2, 1638.4, 3276.8, 7200.0))
 TOKENS: Final = tuple(float(4**power) for power in range(14))
 CALLS: Final = tuple(float(2**power) for power in range(8))
@@ -189,6 +215,19 @@ TOOL_DURATION: Final = Metric(
     "gen_ai.execute_tool.duration", HISTOGRAM, "s", "Duration of a tool's execution.", (GEN_AI_TOOL_NAME, ERROR_TYPE),
     SECONDS,
 )  # fmt: skip
+SERVER_DURATION: Final = Metric(
+    "gen_ai.server.request.duration", HISTOGRAM, "s", "Duration of a request that was served, until its stream ended.",
+    (ERROR_TYPE, STREAMGAUGE_OUTCOME), SECONDS,
+)  # fmt: skip
+SERVER_FIRST_TOKEN: Final = Metric(
+    "gen_ai.server.time_to_first_token", HISTOGRAM, "s",
+    "Time to the first generated piece of a stream that was served, and completed.",
+    (STREAMGAUGE_STREAM_GRANULARITY,), FIRST_TOKEN_SECONDS,
+)  # fmt: skip
+SERVER_PER_TOKEN: Final = Metric(
+    "gen_ai.server.time_per_output_token", HISTOGRAM, "s",
+    "Time per output token after the first of a stream that was served, and completed.", (), PER_TOKEN_SECONDS,
+)  # fmt: skip
 FIRST_BYTE: Final = Metric(
     "streamgauge.stream.time_to_first_byte", HISTOGRAM, "s", "Time to the first data of any kind.", (), SECONDS
 )
@@ -242,6 +281,17 @@ EXPORT_DROPPED: Final = Metric(
 ADDED_LATENCY: Final = Metric(
     "streamgauge.proxy.added_latency", HISTOGRAM, "s", "From data read to data written.", (), GAP_SECONDS
 )
+REFUSED: Final = Metric(
+    "streamgauge.proxy.refused", COUNTER, "{request}", "Requests and connections that were not served, by why.",
+    (REASON,), common=False,
+)  # fmt: skip
+WORKERS: Final = Metric(
+    "streamgauge.proxy.workers", GAUGE, "{worker}", "Workers that are ready for requests.", common=False
+)
+WORKER_RESTARTS: Final = Metric(
+    "streamgauge.proxy.worker_restarts", COUNTER, "{restart}", "Workers that died, and were replaced, by how they died.",
+    (REASON,), common=False,
+)  # fmt: skip
 
 # The dev profile's own.
 INFERENCE_DURATION: Final = Metric(
@@ -279,9 +329,9 @@ _INFERENCE_OPERATION: Final = {
 }  # fmt: skip
 
 _SHARED: Final = (
-    AGENT_DURATION, AGENT_INFERENCE_CALLS, AGENT_TOOL_CALLS, TOOL_DURATION, FIRST_BYTE, FIRST_ANSWER, STREAMS, ACTIVE,
-    SILENT, OLDEST, CHUNKS, BYTES, CHUNK_RATE, STALLS, STALL_DURATION, WAIT, RETRIES, TAP_BLIND, TAP_ERRORS,
-    LABELS_CAPPED, EXPORT_DROPPED, ADDED_LATENCY,
+    AGENT_DURATION, AGENT_INFERENCE_CALLS, AGENT_TOOL_CALLS, TOOL_DURATION, SERVER_DURATION, SERVER_FIRST_TOKEN,
+    SERVER_PER_TOKEN, FIRST_BYTE, FIRST_ANSWER, STREAMS, ACTIVE, SILENT, OLDEST, CHUNKS, BYTES, CHUNK_RATE, STALLS, STALL_DURATION, WAIT, RETRIES, TAP_BLIND, TAP_ERRORS,
+    LABELS_CAPPED, EXPORT_DROPPED, ADDED_LATENCY, REFUSED, WORKERS, WORKER_RESTARTS,
 )  # fmt: skip
 
 

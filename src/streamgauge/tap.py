@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from streamgauge import semconv
+from streamgauge.errors import FramingError
 from streamgauge.signals import RUN, Chunk, Closed, Noted, Opened, Signals
 from streamgauge.wire import Aside, Event, Outcome, Request
 
@@ -57,6 +58,7 @@ class Sink(Protocol):
     def record(self, signals: Signals, asked: int, at: int) -> None: ...
     def apply(self, signals: Signals) -> None: ...
     def stay_inward(self) -> None: ...
+    def added(self, waited: int) -> None: ...
     def ending(self, at: int) -> None: ...
     def finish(self, at: int) -> None: ...
 
@@ -226,7 +228,7 @@ class Tap:
             outcome = outcome or (Outcome.COMPLETED if error is None else classify(error))
         try:
             if self.sink.run_open:
-                failed = outcome is Outcome.FAILED
+                failed = outcome in (Outcome.FAILED, Outcome.TRUNCATED)
                 message = message_of(error) if failed and error is not None else ""
                 self._tell((Closed(RUN, at, outcome, error_type if failed else "", message),))
             self.sink.finish(at)
@@ -266,7 +268,7 @@ class Tap:
 
     def unread(self, error: BaseException) -> Signals:
         """The dialect failed: stop decoding. The sink still counts time, and closes what is open."""
-        self._blind("dialect", error)
+        self._blind("framing" if isinstance(error, FramingError) else "dialect", error)
         return ()
 
     def unrecorded(self, error: BaseException) -> None:

@@ -62,6 +62,8 @@ class Request:
     timeout_s: float = 0.0
     """The caller's deadline, counted from the opening; 0 for none. An end by cancellation or
     abandonment at or after it is `timed_out`."""
+    served: bool = False
+    """The stream is made here, for somebody else; else it is a client's."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """More attributes for the root span."""
 

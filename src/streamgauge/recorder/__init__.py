@@ -17,13 +17,13 @@ from opentelemetry.trace import Tracer
 from streamgauge import semconv
 from streamgauge.aggregates import Aggregates, Point
 from streamgauge.recorder.attributes import Attributes, Content
-from streamgauge.recorder.context import ambient
+from streamgauge.recorder.context import ambient, carried, is_traced, parent_of, within
 from streamgauge.recorder.stream import Stream, current
 from streamgauge.recorder.variants import ContentStream, MeteredContentStream, MeteredStream
 from streamgauge.semconv import Profile
 from streamgauge.wire import Request
 
-__all__ = ["Content", "Recorder", "Stream", "ambient", "current"]
+__all__ = ["Content", "Recorder", "Stream", "ambient", "carried", "current", "is_traced", "parent_of", "within"]
 
 
 class Recorder:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry.context import Context
 
 from streamgauge import semconv
-from streamgauge.aggregates import Labels, Point
+from streamgauge.aggregates import Distribution, Labels, Point
 from streamgauge.recorder.operations import Operation
 from streamgauge.recorder.points import Origin
 from streamgauge.signals import RUN, Chunk, Signals
@@ -36,8 +36,8 @@ class Clocks:
     """One stream's clocks. What opens and closes its operations is `Stream`."""
 
     __slots__ = (
-        "_inward_between", "_pause_ns", "asked", "at", "caller_ns", "context", "first_byte", "inward", "opened",
-        "operations", "persons", "recorder", "source_ns", "stalls", "tap", "tools",
+        "_added", "_inward_between", "_pause_ns", "asked", "at", "caller_ns", "context", "first_byte", "inward",
+        "opened", "operations", "persons", "recorder", "source_ns", "stalls", "tap", "tools",
     )  # fmt: skip
 
     apply_one: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {}
@@ -55,6 +55,7 @@ class Clocks:
         self.asked = self.at = self.opened = 0
         self.tap: Any = None
         """The tap that this is the recording of."""
+        self._added: Distribution | None = None
         self.begin_run()
 
     def begin_run(self) -> None:
@@ -103,6 +104,20 @@ class Clocks:
     def stay_inward(self) -> None:
         """The source keeps contexts of its own: in no read of it is ours to be spared."""
         self._inward_between = self.inward = True
+
+    def added(self, waited: int) -> None:
+        """A proxy held a piece for so long (ns) from reading it to writing it."""
+        if self._added is None:
+            self._added = Distribution([0] * (len(_GAP_BOUNDS_NS) + 1), 0.0)
+        self._added.counts[bisect_left(_GAP_BOUNDS_NS, waited)] += 1
+        self._added.sum += waited
+
+    def take_added(self) -> Distribution | None:
+        """What was added since the last time, in seconds."""
+        added, self._added = self._added, None
+        if added is not None:
+            added.sum /= 1e9
+        return added
 
     def apply(self, signals: Signals) -> None:
         """Signals of something that was no data of the source: its clocks are not touched."""

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from streamgauge import semconv
 from streamgauge.aggregates import Aggregates, Distribution, Labels, Point
 from streamgauge.recorder.operations import Operation
+from streamgauge.recorder.pace import Pace
 from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Metric, Profile
 from streamgauge.signals import REASONING, TEXT, TOOL_CALL
 from streamgauge.wire import Granularity, Outcome
@@ -23,6 +24,7 @@ __all__ = [
     "label_sets",
     "live_points",
     "run_points",
+    "served_points",
     "wait_points",
 ]
 
@@ -67,32 +69,53 @@ def granularity_label(aggregates: Aggregates, granularity: str) -> str:
 
 
 def closing_points(
-    operation: Operation, sets: LabelSets, profile: Profile, origin: Origin | None, tool_labels: Labels
+    operation: Operation,
+    sets: LabelSets,
+    profile: Profile,
+    origin: Origin | None,
+    tool_labels: Labels,
+    served: bool = False,
 ) -> list[Point]:
     """What an operation comes to when it ends, beyond its `live_points`.
 
     Args:
         tool_labels: of a tool's execution: its name and the error's type.
+        served: it is the run of a stream that is served: its duration and its first token are in `served_points`.
     """
     duration = ((operation.end or operation.start) - operation.start) / 1e9
     kind = operation.operation
     observed: list[_Observed] = []
-    if kind in INFERENCE:
-        observed.append((profile.inference_duration, sets.duration, duration))
-    elif kind == INVOKE_AGENT:
+    if not served and (kind in INFERENCE or kind == INVOKE_AGENT):
+        metric = profile.inference_duration if kind in INFERENCE else profile.duration
+        observed.append((metric, sets.duration, duration))
+    if kind == INVOKE_AGENT:
         observed += (
-            (profile.duration, sets.duration, duration),
             (semconv.AGENT_DURATION, sets.failed, duration),
             (semconv.AGENT_INFERENCE_CALLS, sets.failed, operation.inference_calls),
             (semconv.AGENT_TOOL_CALLS, sets.failed, operation.tool_calls),
         )
     elif kind == EXECUTE_TOOL:
         observed.append((semconv.TOOL_DURATION, (*sets.common, *tool_labels), duration))
-    if operation.first_chunk and (operation.parent is None or kind in INFERENCE):
+    if operation.first_chunk and not served and (operation.parent is None or kind in INFERENCE):
         observed.append((profile.first_chunk, sets.granular, (operation.first_chunk - operation.start) / 1e9))
     if operation.usage is not None and (kind in INFERENCE or not operation.child_usage):
         for token_type, count in operation.tokens():
             observed += [(metric, (*sets.common, *own), count) for metric, own in profile.tokens[token_type]]
+    return _exemplified(observed, origin)
+
+
+def served_points(run: Operation, sets: LabelSets, origin: Origin | None, completed: bool, pace: Pace) -> list[Point]:
+    """What the run of a stream that is served comes to for who serves it. The clocks are, as the conventions have it,
+    those of successful answers."""
+    observed: list[_Observed] = [
+        (semconv.SERVER_DURATION, sets.duration, ((run.end or run.start) - run.start) / 1e9),
+    ]
+    if completed and run.first_chunk:
+        observed.append((semconv.SERVER_FIRST_TOKEN, sets.granular, (run.first_chunk - run.start) / 1e9))
+        # What comes in whole messages, or was sliced afterwards, does not come as it was generated.
+        per_token = pace.per_token_s(run) if sets.granular[-1] == Granularity.TOKEN else 0.0
+        if per_token:
+            observed.append((semconv.SERVER_PER_TOKEN, sets.common, per_token))
     return _exemplified(observed, origin)
 
 

@@ -14,6 +14,7 @@ from streamgauge import semconv
 from streamgauge.aggregates import Labels, Point
 from streamgauge.recorder.attributes import span_name
 from streamgauge.recorder.operations import Operation
+from streamgauge.recorder.pace import Pace
 from streamgauge.recorder.points import (
     Origin,
     closing_points,
@@ -21,6 +22,7 @@ from streamgauge.recorder.points import (
     label_sets,
     live_points,
     run_points,
+    served_points,
     wait_points,
 )
 from streamgauge.recorder.retries import Retries, context_of
@@ -42,6 +44,17 @@ _ERROR_TYPES = {
     Outcome.TIMED_OUT: "timeout",
     Outcome.SHUTDOWN: "shutdown",
 }
+_NAMING = frozenset(
+    {
+        semconv.GEN_AI_REQUEST_MODEL,
+        semconv.GEN_AI_AGENT_NAME,
+        semconv.GEN_AI_TOOL_NAME,
+        semconv.GEN_AI_PROVIDER_NAME,
+        semconv.GEN_AI_CONVERSATION_ID,
+        semconv.STREAMGAUGE_STREAM_GRANULARITY,
+    }
+)
+"""Attributes that say what an operation is called, or whose it is."""
 
 
 def current() -> Stream | None:
@@ -57,7 +70,7 @@ def _stream_in(context: Context) -> Stream | None:
 class Stream(Retries):
     """The operations of one stream, or of a run that groups streams."""
 
-    __slots__ = ("__weakref__", "_counted", "_gap_ns", "_gaps", "_granularity", "_parent")
+    __slots__ = ("__weakref__", "_counted", "_ended", "_gap_ns", "_gaps", "_granularity", "_pace", "_parent")
 
     def __init__(
         self,
@@ -73,6 +86,9 @@ class Stream(Retries):
         self._parent = otel_context.get_current() if parent is None else parent
         self._granularity = granularity
         self._counted = counted
+        self._pace: Pace | None = None
+        self._ended: Labels = ()
+        """The common labels of the last run that ended."""
         outer = _stream_in(self._parent)
         if outer is not None:
             request = request.updated(
@@ -123,18 +139,24 @@ class Stream(Retries):
         operation.span = recorder.tracer.start_span(
             span_name(operation),
             context=above,
-            kind=SpanKind.CLIENT if signal.operation in semconv.INFERENCE else SpanKind.INTERNAL,
+            kind=self._kind_of(operation),
             attributes=recorder.attributes.opening(operation, self.request, self._granularity, given),
             start_time=signal.at + self.anchor,
         )
         operation.above = above
         self.operations[signal.key] = operation
         if signal.key == RUN:
+            self._pace = Pace() if self.request.served else None
             operation.context = self.context = otel_context.set_value(_CURRENT, ref(self), context_of(operation))
             recorder.streams.add(self)
             self.retries_outer(operation, signal.at)
             if self._counted:
                 recorder.aggregates.watch(self)
+
+    def _kind_of(self, operation: Operation) -> SpanKind:
+        if operation.key == RUN and self.request.served:
+            return SpanKind.SERVER
+        return SpanKind.CLIENT if operation.operation in semconv.INFERENCE else SpanKind.INTERNAL
 
     def _close(self, signal: Closed) -> None:
         operation = self.operations.get(signal.key)
@@ -177,6 +199,8 @@ class Stream(Retries):
         operation.told_above(self.outer.operations.get(RUN) if self.outer is not None else None)
         self._gaps += operation.gap_count()
         self._gap_ns += operation.gap_total()
+        if self._pace is not None:
+            self._pace.add(operation)
         recorder = self.recorder
         points: list[Point] = []
         try:
@@ -196,6 +220,7 @@ class Stream(Retries):
         if recorder.mirrored:
             recorder.mirror(points, context_of(operation))
         if is_run:
+            self._ended = operation.frozen or ()
             self.tell_outer(outcome, error_type, at)
 
     def _points(self, operation: Operation, outcome: Outcome, error_type: str, at: int) -> list[Point]:
@@ -210,7 +235,10 @@ class Stream(Retries):
         granularity = granularity_label(aggregates, operation.granularity or self._granularity)
         sets = label_sets(common, outcome, error_type, granularity)
         origin = self.origin(operation, at)
-        points = closing_points(operation, sets, profile, origin, tool_labels)
+        pace = self._pace if operation.key == RUN else None
+        points = closing_points(operation, sets, profile, origin, tool_labels, served=pace is not None)
+        if pace is not None:
+            points += served_points(operation, sets, origin, outcome is Outcome.COMPLETED, pace)
         points += live_points(operation, common, profile, origin, aggregates)
         if operation.key == RUN and self._counted:
             operation.waits = self.waits()
@@ -248,6 +276,9 @@ class Stream(Retries):
     def finish(self, at: int, outcome: Outcome = Outcome.COMPLETED) -> None:
         """Close all that is still open, whatever fails on the way."""
         try:
+            added = self.take_added()
+            if added is not None and (labels := self._ended or self.common()):
+                self.recorder.record([(semconv.ADDED_LATENCY, labels, added, None)], self.context)
             self._finish_all(list(reversed(self.operations.values())), Closed(RUN, at, outcome))
         finally:
             self.forget()
@@ -279,7 +310,15 @@ class Stream(Retries):
                 self.persons = max(0, self.persons - 1)
             operation.span.add_event(signal.name, attributes, signal.at + self.anchor)
             return
-        operation.attributes = {**(operation.attributes or {}), **attributes}
+        if operation.attributes is None:
+            operation.attributes = attributes
+        else:
+            operation.attributes.update(attributes)
+        if not _NAMING.isdisjoint(signal.attributes):
+            self._renamed(operation, signal)
+
+    def _renamed(self, operation: Operation, signal: Noted) -> None:
+        """What was noted is part of the operation's name or labels."""
         before = span_name(operation)
         operation.relabel(signal.attributes)
         if operation.key == RUN:
