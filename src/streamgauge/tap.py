@@ -167,7 +167,7 @@ class Tap:
         self.sink.asked = at - 1  # nobody has yet
         if opens_run:
             request = self.request
-            name = request.model if request.operation == "chat" else request.agent_name
+            name = request.model if request.operation in semconv.INFERENCE else request.agent_name
             self._tell((Opened(RUN, at, request.operation, name, RUN, request.attributes),))
 
     def feed(self, data: Any, asked: int, at: int) -> None:

@@ -42,10 +42,21 @@ class Script:
         """How the last run ends that was open after `count` events, if then the stream ends in another way."""
         closed = [(index, outcome) for index, outcome in self.ends_at if index < count]
         if not closed:
-            return otherwise
+            return self._untold(count) or otherwise
         last, outcome = closed[-1]
         reopened = any(last < index < count for index in self.opens)
         return otherwise if reopened else outcome
+
+    def _untold(self, count: int) -> Outcome | None:
+        """How the run has ended by what the dialect had read, and not told yet."""
+        kind = dialects.find(self.dialect)
+        assert kind is not None
+        decoder = kind()
+        for index, event in enumerate(self.data[:count]):
+            for _ in decoder.feed(event, 1_000 + index):
+                pass
+        told = [each.outcome for each in decoder.untold(2_000) if isinstance(each, Closed) and each.key == RUN]
+        return told[0] if told else None
 
     opens: list[int] = field(default_factory=list)
     """Indexes of events that open a run anew."""

@@ -178,7 +178,7 @@ def framed(events: Any) -> Any:
 def sound(dialect: Dialect, events: Iterable[Any]) -> None:
     """It never raises; a run that is closed says no more, unless it is opened again; what is opened was not, and lies
     below what is; chunks have text; times never lie in the future, and counts are counts."""
-    open_ = {RUN}
+    open_ = {RUN: ""}
     at = 0
     for at, event in enumerate(events, 1):
         for signal in dialect.feed(event, at):
@@ -187,18 +187,20 @@ def sound(dialect: Dialect, events: Iterable[Any]) -> None:
         _follow(signal, open_, at + 2)
 
 
-def _follow(signal: Signal, open_: set[str], now: int) -> None:
+def _follow(signal: Signal, open_: dict[str, str], now: int) -> None:
     assert signal.at <= now
     if isinstance(signal, Opened):
         assert signal.key not in open_
         assert signal.key == RUN or signal.parent in open_
-        open_.add(signal.key)
+        open_[signal.key] = signal.parent
         return
     assert signal.key in open_
     if isinstance(signal, Closed):
-        open_.discard(signal.key)
-        if signal.key == RUN:
-            open_.clear()
+        over = {signal.key}
+        while below := {key for key, parent in open_.items() if parent in over and key not in over}:
+            over |= below
+        for key in over:
+            open_.pop(key, None)
     elif isinstance(signal, Chunk):
         assert signal.text
         assert signal.text.__class__ is str

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streamgauge import semconv
 from streamgauge.capture import read
 from streamgauge.dialects import find
-from streamgauge.dialects._calls import MAX_ARGUMENTS, MAX_CALLS
+from streamgauge.dialects._block_calls import MAX_ARGUMENTS, MAX_CALLS
 from streamgauge.dialects.anthropic import Anthropic
 from streamgauge.signals import Closed, Noted
 from streamgauge.wire import Granularity, Outcome, ServerSentEvent
@@ -223,8 +223,10 @@ def _shallow(event: Any) -> Any:
 
 
 def test_an_error_that_is_no_json() -> None:
-    (closed,) = Anthropic().feed(ServerSentEvent("upstream broke", "error"), 5)
+    dialect = Anthropic()
+    (closed,) = dialect.feed(ServerSentEvent("upstream broke", "error"), 5)
     assert closed == Closed("", 5, Outcome.FAILED, "", "upstream broke")
+    assert list(dialect.feed(ServerSentEvent("again", "error"), 6)) == []
 
 
 def test_what_is_no_json() -> None:

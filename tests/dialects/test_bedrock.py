@@ -91,6 +91,7 @@ ROWS: dict[str, tuple[list[Any], list[str]]] = {
         [metadata(inputTokens=20, outputTokens=9, cacheReadInputTokens=100, cacheWriteInputTokens=3)],
         ["@1 usage 123/9/100/3/", "@1 -"],
     ),
+    "metadata: output alone": ([metadata(outputTokens=9)], ["@1 usage /9///", "@1 -"]),
     "metadata: no usage": ([{"metadata": {"metrics": {}}}], ["@1 -"]),
     **{name: ([{name: {"message": "odd"}}], [f"@1 - failed {name}: odd"]) for name in EXCEPTIONS},
     "an event of a name to come": ([{"contentBlockPause": {}}], []),
@@ -152,8 +153,13 @@ ROWS: dict[str, tuple[list[Any], list[str]]] = {
          "finish_reason": "COMPLETE"}), last()],
         ["@1 text a", "@2 note stop", "@3 usage 112/9/100//", "@3 -"],
     ),
+    "chunk: half of the counts": (
+        [chunk({"completion": "a", "amazon-bedrock-invocationMetrics": {"outputTokenCount": 9}})],
+        ["@1 text a", "@1 usage /9///", "@1 -"],
+    ),
+    "chunk: no counts": ([chunk({"amazon-bedrock-invocationMetrics": {}})], ["@1 -"]),
     "chunk: of a form to come": ([chunk({"tokens": ["a"]}), last()], ["@2 usage 112/9/100//", "@2 -"]),
-    "chunk: no JSON": ([{"chunk": {"bytes": "eA=="}}, {"chunk": {"bytes": "?"}}, {"chunk": {}}, {"chunk": None}], []),
+    "chunk: no JSON": ([{"chunk": {"bytes": "eA=="}}, {"chunk": {"bytes": "a"}}, {"chunk": {}}, {"chunk": None}], []),
     "chunk: an exception": (
         [chunk({"generation": "a"}), {"modelTimeoutException": {"message": "odd"}}],
         ["@1 text a", "@2 - failed modelTimeoutException: odd"],

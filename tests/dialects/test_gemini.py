@@ -143,6 +143,9 @@ ROWS: dict[str, tuple[list[Any], list[str]]] = {
         [says(reason="MAX_TOKENS", usageMetadata=tokens(8, None, thoughtsTokenCount=20, totalTokenCount=28))],
         ["@1 note length", "@1 usage 8/20///20"],
     ),
+    "usageMetadata: output alone": (
+        [says(reason="STOP", usageMetadata={"candidatesTokenCount": 5})], ["@1 note stop", "@1 usage /5///"]
+    ),
     "usageMetadata: no counts": ([says(reason="STOP", usageMetadata={"trafficType": "ON_DEMAND"})], ["@1 note stop"]),
     # Finish reasons
     **{

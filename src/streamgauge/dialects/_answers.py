@@ -12,7 +12,24 @@ from streamgauge.dialects._parameters import text
 from streamgauge.signals import RUN, TOOL_REQUESTED, Closed, Noted
 from streamgauge.wire import Outcome
 
-__all__ = ["count", "failure", "first", "frame", "json_text", "output_type", "plain_answer", "requested", "word"]
+__all__ = [
+    "AUDIO",
+    "IMAGE",
+    "count",
+    "failure",
+    "first",
+    "frame",
+    "json_text",
+    "output_type",
+    "plain_answer",
+    "requested",
+    "word",
+]
+
+AUDIO: Final = "audio"
+"""The kind of a chunk of sound; its text is base64."""
+IMAGE: Final = "image"
+"""The kind of a chunk that is a picture; its text is base64, or a URL that mostly has the picture in it."""
 
 _ONE_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _OUTPUT_TYPES: Final = {"text": "text", "json_object": "json", "json_schema": "json"}

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from streamgauge import semconv
 from streamgauge.dialects._answers import count, failure, json_text, word
-from streamgauge.dialects._calls import Call, Calls
+from streamgauge.dialects._block_calls import Call, Calls
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
 from streamgauge.dialects._parameters import parameters
 from streamgauge.signals import (

@@ -15,18 +15,13 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 from streamgauge import semconv
-from streamgauge.dialects._answers import failure, frame, json_text, requested, word
+from streamgauge.dialects._answers import AUDIO, IMAGE, failure, frame, json_text, requested, word
 from streamgauge.dialects._chat_pieces import calls, details, parts, piece_of_object, thought_or_argument, usage_of
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
 from streamgauge.signals import REASONING, RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Signal, Signals
 from streamgauge.wire import Granularity, Outcome, ServerSentEvent
 
-__all__ = ["AUDIO", "IMAGE", "ChatCompletions"]
-
-AUDIO: Final = "audio"
-"""The kind of a chunk of sound; its text is base64."""
-IMAGE: Final = "image"
-"""The kind of a chunk that is a picture; its text is a URL, mostly with the picture in it."""
+__all__ = ["ChatCompletions"]
 
 _DONE: Final = "[DONE]"
 _REASONS: Final = {"tool_calls": "tool_call", "function_call": "tool_call", "model_length": "length"}

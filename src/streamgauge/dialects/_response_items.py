@@ -18,12 +18,7 @@ from streamgauge.dialects._dialect import field
 from streamgauge.signals import TOOL_QUEUED, TOOL_REQUESTED, Closed, Opened, Signal
 from streamgauge.wire import Outcome
 
-__all__ = ["AUDIO", "IMAGE", "Items"]
-
-AUDIO: Final = "audio"
-"""The kind of a chunk of sound; its text is base64."""
-IMAGE: Final = "image"
-"""The kind of a chunk that is a picture; its text is base64."""
+__all__ = ["Items"]
 
 _EXTENSION: Final = "extension"
 _DATASTORE: Final = "datastore"

@@ -9,7 +9,7 @@ ends with the task's end, in 0.3 with the event that says `final`; for input it 
 Of the plain answers to other methods only errors are told.
 
 Source: a2a-sdk 1.3.0, `types/a2a_pb2.pyi`, `server/routes/jsonrpc_dispatcher.py` and `rest_dispatcher.py`,
-`utils/errors.py`; `compat/v0_3/types.py`, `jsonrpc_adapter.py` and `a2a_v0_3.proto`. JAF (jaf-py 2.6.22, `jaf/a2a`) sends 0.3.
+`utils/errors.py`; `compat/v0_3/`, its `types.py` above all. JAF (jaf-py 2.6.22, `jaf/a2a`) sends 0.3.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from streamgauge.dialects._answers import count, json_text, word
 from streamgauge.dialects._anthropic_messages import FINISH_REASONS as ANTHROPICS
 from streamgauge.dialects._anthropic_messages import parameters_of
 from streamgauge.dialects._bedrock_invoke import Invoked, payload
-from streamgauge.dialects._calls import Call, Calls
+from streamgauge.dialects._block_calls import Call, Calls
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
 from streamgauge.dialects._parameters import parameters, text
 from streamgauge.signals import (

@@ -19,7 +19,6 @@ from streamgauge.dialects._agents import code
 from streamgauge.dialects._answers import word
 from streamgauge.dialects._dialect import NOTHING, field, loaded
 from streamgauge.dialects._jaf_stream import STREAMED, JafStream
-from streamgauge.dialects._jaf_tools import APART
 from streamgauge.dialects._parameters import text
 from streamgauge.semconv import INVOKE_AGENT
 from streamgauge.signals import PERSON_ASKED, RUN, Closed, Noted, Signal, Signals
@@ -62,7 +61,7 @@ class JafHttp(JafStream):
         }
 
     def feed(self, data: Any, at: int) -> Signals:
-        if self._begun or data.__class__ not in APART:
+        if self._begun:
             return super().feed(data, at)
         if isinstance(data, _PLAIN):
             self._begun = True

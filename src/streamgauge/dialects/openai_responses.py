@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from streamgauge import semconv
-from streamgauge.dialects._answers import count, failure, output_type, plain_answer, word
+from streamgauge.dialects._answers import AUDIO, IMAGE, count, failure, output_type, plain_answer, word
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
 from streamgauge.dialects._parameters import parameters, text
-from streamgauge.dialects._response_items import AUDIO, IMAGE, Items
+from streamgauge.dialects._response_items import Items
 from streamgauge.signals import REASONING, RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Opened, Signal, Signals, Usage
 from streamgauge.wire import Granularity, Outcome, ServerSentEvent
 
