@@ -16,6 +16,10 @@ CLIENTS = {
     "jaf": "streamgauge.clients.jaf",
     "shipit_agent": "streamgauge.clients.shipit_agent",
     "aiecs": "streamgauge.clients.aiecs",
+    "openai": "streamgauge.clients.openai",
+    "anthropic": "streamgauge.clients.anthropic",
+    "httpx": "streamgauge.clients.httpx",
+    "httpx2": "streamgauge.clients.httpx",
 }
 """Package: the module that knows its objects."""
 
