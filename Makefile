@@ -3,11 +3,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 INTEROP := .venv-interop
+SDKS := .venv-interop-sdks
 export PATH := $(CURDIR)/.tools/usr/bin:$(PATH)
 # litellm, which some agent packages bring, else asks the network for a price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: help demo test check format interop bench docs docs-check clean
+.PHONY: help demo test check format interop interop-sdks bench docs docs-check clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -16,7 +17,7 @@ demo: $(VENV)/.ready ## play scripted and captured agent streams, with a live vi
 	@$(VENV)/bin/streamgauge demo
 
 test: $(VENV)/.ready .tools/.ready ## the tests
-	$(VENV)/bin/python -m pytest -q --ignore=tests/interop
+	$(VENV)/bin/python -m pytest -q --ignore=tests/interop --ignore=tests/interop_sdks
 
 check: $(VENV)/.ready ## format, lint, types, layers, generated documentation
 	$(VENV)/bin/ruff format --check .
@@ -32,6 +33,9 @@ format: $(VENV)/.ready ## put the code in form
 interop: $(INTEROP)/.ready ## the real agent packages, wrapped and unwrapped (an environment of 1 GB)
 	$(INTEROP)/bin/python -m pytest -q tests/interop
 
+interop-sdks: $(SDKS)/.ready ## the real SDKs of model APIs and protocols, wrapped and through the proxy
+	$(SDKS)/bin/python -m pytest -q tests/interop_sdks tests/dialects
+
 bench: $(INTEROP)/.ready ## what it costs, beside a floor and a peer; run it alone
 	$(INTEROP)/bin/python -m bench
 
@@ -42,7 +46,7 @@ docs-check: $(VENV)/.ready
 	$(VENV)/bin/python scripts/generate_docs.py --check
 
 clean: ## remove what was set up and built
-	rm -rf $(VENV) $(INTEROP) .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(INTEROP) $(SDKS) .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@scripts/make_venv "$(PYTHON)" $(VENV) constraints.txt -e '.[all,dev]'
@@ -50,6 +54,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(INTEROP)/.ready: pyproject.toml constraints-interop.txt
 	@scripts/make_venv "$(PYTHON)" $(INTEROP) constraints-interop.txt -e '.[interop]'
+	@touch $@
+
+$(SDKS)/.ready: pyproject.toml constraints-interop-sdks.txt
+	@scripts/make_venv "$(PYTHON)" $(SDKS) constraints-interop-sdks.txt -e '.[interop-sdks]'
 	@touch $@
 
 .tools/.ready:
