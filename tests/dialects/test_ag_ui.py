@@ -357,6 +357,22 @@ def test_what_is_left_when_the_caller_leaves() -> None:
     assert list(dialect.finish(9)) == []
 
 
+def test_it_forgets_calls_that_are_too_many() -> None:
+    dialect = AgUi()
+    told(dialect, [ag("TOOL_CALL_START", toolCallId=f"c{number}", toolCallName="t") for number in range(2000)])
+    assert len(list(dialect.finish(3000))) == 1024
+
+
+def test_a_call_that_is_not_known_and_one_whose_arguments_are_too_long() -> None:
+    dialect = AgUi()
+    assert told(dialect, [ag("TOOL_CALL_ARGS", toolCallId="c9", delta="{"), ag("TOOL_CALL_END", toolCallId="c9")]) == [
+        "@1 tool_call {"
+    ]
+    told(dialect, [CALLED[0], *(ag("TOOL_CALL_ARGS", toolCallId="c1", delta="x" * 10_000) for _ in range(3))])
+    (opened, *_) = dialect.feed(RESULT, 9)
+    assert len(opened.attributes["gen_ai.tool.call.arguments"]) == 20_000  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("path", wire_files("ag-ui"), ids=lambda path: path.stem)
 def test_the_wire(path: Path) -> None:
     check_wire(path, AgUi)

@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge import semconv
-from streamgauge.dialects import find
+from streamgauge.dialects import by_path, find
 from streamgauge.dialects.shipit_agent import CANCEL, MAX_DEPTH, ShipitAgent
 from streamgauge.signals import Chunk, Closed, Noted, Opened, Retried, Signal, Usage
 from streamgauge.wire import Aside, Outcome, ServerSentEvent
+
+from .agent_streams import check_wire, wire_files
 
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("shipit-*.ndjson"))
 AT = 7
@@ -822,3 +824,18 @@ def test_captures_in_disorder(path: Path, random: Any) -> None:
     dialect = ShipitAgent()
     signals = [signal for at, data in enumerate(chosen) for signal in dialect.feed(data, at)]
     assert all(words(signal) for signal in [*signals, *dialect.finish(999)])
+
+
+# Over HTTP --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", wire_files("shipit-agent"), ids=lambda path: path.stem)
+def test_the_wire(path: Path) -> None:
+    check_wire(path, ShipitAgent)
+
+
+def test_the_paths_of_its_own_server() -> None:
+    """Its other one, `/v1/chat/completions`, answers in OpenAI's form."""
+    assert [by_path(path) for path in ("/v1/stream", "/stream")] == ["shipit-agent"] * 2
+    assert by_path("/v1/chat/completions") != "shipit-agent"
+    assert by_path("/runs/stream") == "langgraph"

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 
 from streamgauge._version import __version__
-from streamgauge.cli import _check, _demo, _dialects, _replay
+from streamgauge.cli import _check, _demo, _dialects, _proxy, _replay
 from streamgauge.errors import FormatError, MissingExtraError, UsageError
 
 __all__ = ["COMMANDS", "main", "parser"]
 
-COMMANDS = (_demo, _replay, _dialects, _check)
+COMMANDS = (_demo, _proxy, _replay, _dialects, _check)
 
 _DESCRIPTION = """\
 OpenTelemetry-instrumented streaming middleware for agents: time to first token,
@@ -28,7 +28,10 @@ start here:
   streamgauge demo     see it work; needs no service
   streamgauge check    what is set, what is installed, what answers
 
-then, in your own program:
+without a change to your program, by its client's base URL:
+  streamgauge proxy --upstream https://api.openai.com
+
+in your own program:
   import streamgauge
   streamgauge.setup()              /metrics; and OTLP, where its endpoint is set
   agent = streamgauge.wrap(agent)  the same agent, its streams are measured

@@ -140,7 +140,14 @@ def _wrapped(play: Play, stream: Any, *, timeout_s: float = 0.0) -> Any:
     """As any program has it."""
     request = play.capture.request
     return streamgauge.wrap(
-        stream, dialect=request.dialect, operation=request.operation, agent_name=play.agent, timeout_s=timeout_s
+        stream,
+        dialect=request.dialect,
+        operation=request.operation,
+        agent_name=play.agent,
+        provider_name=request.provider_name,
+        model=request.model,
+        timeout_s=timeout_s,
+        attributes=dict(request.attributes),
     )
 
 

@@ -45,11 +45,13 @@ def add(commands: Any, **options: Any) -> None:
         description="""\
 Print every setting with where it comes from, then check what it takes to work:
 exporters, the port of /metrics, the OTLP endpoint, optional dependencies, and
-one stream of its own. Exports nothing. The exit code is 1 if there is a problem.""",
+one stream of its own; and the proxy's routes and limits, where the settings
+file has them. Exports nothing. The exit code is 1 if there is a problem.""",
         epilog="""\
 examples:
   streamgauge check
   streamgauge check --set metrics_exporter=prometheus --set metrics_port=9000
+  streamgauge check --config streamgauge.toml
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 streamgauge check
 """,
         **options,
@@ -58,6 +60,9 @@ examples:
         "--set", action="append", default=[], metavar="NAME=VALUE", type=_pair, dest="flags",
         help="check as if setup(NAME=VALUE) was called; may be given again",
     )  # fmt: skip
+    parser.add_argument(
+        "--config", metavar="FILE", help="the settings file (default: streamgauge.toml, if it is there)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -70,7 +75,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def run(options: argparse.Namespace) -> int:
     flags = dict(options.flags)
-    read = _read(flags)
+    read = _read(flags, options.config)
     print(columns(("SETTING", "VALUE", "FROM"), _sources(read, flags)))
     print()
     problems = 0
@@ -92,16 +97,19 @@ class Read(NamedTuple):
     environ: Mapping[str, str]
     file: str
     errors: list[SettingsError]
+    given_file: str
+    """As it was named, also where it cannot be read."""
 
 
-def _read(flags: Mapping[str, str]) -> Read:
+def _read(flags: Mapping[str, str], given: str | None) -> Read:
     """A bad variable or file is what a check is there to find: it is left out, and all else is checked."""
     environ = dict(os.environ)
-    file = environ.get("STREAMGAUGE_CONFIG") or (FILE if Path(FILE).is_file() else os.devnull)
+    file = given or environ.get("STREAMGAUGE_CONFIG") or (FILE if Path(FILE).is_file() else os.devnull)
+    given_file = file
     errors: list[SettingsError] = []
     while True:
         try:
-            return Read(load(flags, environ=environ, file=file), environ, file, errors)
+            return Read(load(flags, environ=environ, file=file), environ, file, errors, given_file)
         except SettingsError as error:
             if error.name in flags:
                 raise UsageError(f"--set {error}") from error
@@ -151,6 +159,7 @@ def _checked(read: Read, flags: Mapping[str, str]) -> Iterator[Finding]:
         yield from _exporters(settings)
         yield from _page(settings)
         yield from _endpoints(settings)
+    yield from _proxy(read)
     if read.errors:
         yield Finding(_ABSENT, "self-test", "not run: the settings cannot be read")
     else:
@@ -269,6 +278,25 @@ def _address(kind: str) -> tuple[str, int]:
     if not url.hostname:
         raise ValueError(f"{endpoint!r} has no host")
     return url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme, default)
+
+
+def _proxy(read: Read) -> Iterator[Finding]:
+    """Its routes and limits, without starting it."""
+    from streamgauge.proxy.config import load as load_proxy
+
+    if read.errors and read.file == os.devnull:
+        return  # the file itself cannot be used, which is said already
+    try:
+        config = load_proxy(environ=read.environ, file=read.given_file, need_routes=False)
+        config.tls()
+    except SettingsError as error:
+        yield Finding(_PROBLEM, "proxy", f"{error}")
+        return
+    if not config.routes:
+        yield Finding(_ABSENT, "proxy", f"no routes: {FILE} may have them, as [[proxy.route]]")
+    for route in config.routes:
+        told = f"{route.upstream}, {route.dialect or 'dialect by path'}{', with a token' if route.tokens else ''}"
+        yield Finding(_OK, f"route {route.prefix}", told)
 
 
 def _self_test(flags: Mapping[str, str]) -> Finding:

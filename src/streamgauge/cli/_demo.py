@@ -27,7 +27,11 @@ _NEXT = """\
 [bold]in your own program[/bold]
   import streamgauge
   streamgauge.setup()
-  agent = streamgauge.wrap(agent)  the same agent, its streams are measured"""
+  agent = streamgauge.wrap(agent)  the same agent, its streams are measured
+
+[bold]with no line of code[/bold]
+  streamgauge proxy --upstream https://api.openai.com
+  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python your_program.py"""
 
 
 def add(commands: Any, **options: Any) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from streamgauge import semconv
+from streamgauge import dialects, semconv
 from streamgauge.aggregates import Distribution, Family
 from streamgauge.pipeline import Pipeline
 from streamgauge.semconv import Metric
 from streamgauge.wire import Outcome
 
-__all__ = ["Row", "Times", "blind", "quantile", "rows", "seconds"]
+__all__ = ["Row", "Times", "blind", "fitted", "quantile", "rows", "seconds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,11 @@ class Times:
 
     def quantile(self, share: float) -> float | None:
         return quantile(self.bounds, self.counts, share)
+
+    def __add__(self, other: Times) -> Times:
+        if not (self.counts and other.counts):
+            return self if self.counts else other
+        return Times(self.bounds, [one + more for one, more in zip(self.counts, other.counts, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,47 @@ class Row:
     @property
     def ended(self) -> int:
         return sum(self.outcomes.values())
+
+
+_PROTOCOLS = frozenset({"a2a", "ag-ui", "jaf-http", "langgraph", "mcp", "vercel-ai", "ziran-sse"})
+"""What agents are asked over a wire with; a model's API is told by its provider."""
+
+
+def fitted(found: Sequence[Row], most: int) -> list[Row]:
+    """At most so many rows, if that can be: first the model APIs become one, then the protocols, then all else."""
+    shown = list(found)
+    for family in ("model APIs", "protocols", "agents"):
+        if len(shown) <= most:
+            break
+        members = [row for row in found if _family(row.dialect) == family]
+        if len(members) > 1:
+            shown = [*(row for row in shown if row not in members), _together(f"{len(members)} {family}", members)]
+    return shown
+
+
+def _family(name: str) -> str:
+    kind = dialects.find(name) if name in dialects.BUILT_IN else None
+    if kind is not None and kind.provider_name:
+        return "model APIs"
+    return "protocols" if name in _PROTOCOLS else "agents"
+
+
+def _together(name: str, members: Sequence[Row]) -> Row:
+    def times(of: Callable[[Row], Times]) -> Times:
+        return sum((of(row) for row in members), Times())
+
+    return Row(
+        name,
+        {one: sum(row.outcomes.get(one, 0) for row in members) for one in Outcome},
+        sum(row.open for row in members),
+        times(lambda row: row.first_byte),
+        times(lambda row: row.first_token),
+        times(lambda row: row.first_answer),
+        times(lambda row: row.rate),
+        sum(row.chunks for row in members),
+        sum(row.stalls for row in members),
+        sum(row.retries for row in members),
+    )
 
 
 def quantile(bounds: Sequence[float], counts: Sequence[int], share: float) -> float | None:

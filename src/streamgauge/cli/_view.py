@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from streamgauge.cli._numbers import Row, Times, rows, seconds
+from streamgauge.cli._numbers import Row, Times, fitted, rows, seconds
 from streamgauge.errors import MissingExtraError
 from streamgauge.pipeline import Pipeline
 from streamgauge.wire import Outcome
@@ -22,6 +22,7 @@ __all__ = ["console", "live", "summary"]
 _PER_SECOND = 4
 _WIDE = 110  # from here on there is room between the columns
 _ELSEWHERE = 120  # columns, where the output is no terminal
+_AROUND = 8  # lines: title, headings, what is between, and one to spare
 _HEADINGS = {Outcome.TIMED_OUT: "timed\nout", Outcome.SHUTDOWN: "shut\ndown"}
 _STYLES = {
     Outcome.COMPLETED: "green",
@@ -55,12 +56,14 @@ def console() -> Console:
 
 
 def live(console: Console, pipeline: Pipeline, title: Callable[[], str]) -> Live:
-    """The tables as they stand, again and again, until it is left; then it is gone."""
+    """The tables as they stand, in as many rows as the terminal is high, again and again, until it is left; then it is
+    gone."""
     from rich.console import Group
     from rich.live import Live
 
     def draw() -> RenderableType:
-        return Group(title(), "", tables(rows(pipeline), console.width))
+        most = (console.height - _AROUND) // 2  # each is in both tables
+        return Group(title(), "", tables(fitted(rows(pipeline), most), console.width))
 
     return Live(console=console, get_renderable=draw, refresh_per_second=_PER_SECOND, transient=True)
 
@@ -89,7 +92,7 @@ def tables(found: Sequence[Row], width: int, *, ended: bool = False) -> Renderab
 def _table(width: int, *headings: str) -> Any:
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 3 if width >= _WIDE else 1, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 3 if width >= _WIDE else 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column(headings[0], no_wrap=True)
     for heading in headings[1:]:
         table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")

@@ -1,4 +1,4 @@
-"""What the dialects of agent protocols have in common: names in two spellings, codes of errors."""
+"""What the dialects of agent protocols have in common: names in two spellings, codes of errors, other methods."""
 
 from __future__ import annotations
 

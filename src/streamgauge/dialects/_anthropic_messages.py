@@ -86,6 +86,7 @@ class Messages(Dialect):
     terminal = True
     only_waits_between_chunks = True
     framing = "sse"
+    alike = ("text", "thinking")
 
     __slots__ = ("_calls", "_stopped", "_tokens", "over")
 

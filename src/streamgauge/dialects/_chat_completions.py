@@ -37,6 +37,8 @@ class ChatCompletions(Dialect):
     only_waits_between_chunks = True
     granularity = Granularity.TOKEN
     framing = "sse"
+    alike: ClassVar[tuple[str, ...]] = ("content", "reasoning_content", "reasoning")
+    noise = ("obfuscation",)
     provider_name: ClassVar[str] = "openai"
 
     __slots__ = ("_asked", "_ids", "_live", "_named", "_over", "_owed", "_reasons", "_told_reasons")

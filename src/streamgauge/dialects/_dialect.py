@@ -39,11 +39,22 @@ class Dialect:
     """How its bytes are framed where there are bytes: `sse`, `ndjson` or `message`."""
     paths: ClassVar[tuple[str, ...]] = ()
     """Of the HTTP requests that it is the answer to: regular expressions of how the path ends, without its query."""
+    alike: ClassVar[tuple[str, ...]] = ()
+    """Keys of a JSON string: after an event that told a chunk of that very text or reasoning, alone, one that differs
+    in nothing but that string tells that chunk with another text, and leaves the dialect as it was. HTTP answers are
+    then read by `streamgauge.alike`. To be said again by a subclass that has a `feed` of its own."""
+    noise: ClassVar[tuple[str, ...]] = ()
+    """Keys of such an event whose value, a number or a string, makes no difference, wherever it is."""
     events: ClassVar[Mapping[str, str]] = {}
     """Every event type that the system's source and documentation name, with what it becomes; for the docs and
     the table test."""
 
     __slots__ = ("anchor",)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "feed" in cls.__dict__ and "alike" not in cls.__dict__:
+            cls.alike = ()
 
     def __init__(self) -> None:
         self.anchor = 0

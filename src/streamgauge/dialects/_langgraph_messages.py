@@ -31,13 +31,14 @@ _REASONS: Final = {
     "tool_calls": "tool_call", "tool_use": "tool_call", "end_turn": "stop", "STOP": "stop", "max_tokens": "length",
     "MAX_TOKENS": "length", "stop_sequence": "stop",
 }  # fmt: skip
+_NOTHING_USED: Final[list[int | None]] = [None] * 5
 _MOST: Final = 4096  # messages that are remembered; beyond it the oldest is forgotten
 
 
 class Messages:
     """What the messages of one run have told so far."""
 
-    __slots__ = ("_indexes", "_told", "_used", "calls", "form", "known")
+    __slots__ = ("_indexes", "_told", "_total", "_used", "calls", "form", "known")
 
     def __init__(self) -> None:
         self.form = ""
@@ -47,6 +48,7 @@ class Messages:
         """Messages, by id: how much of each kind came."""
         self._indexes: dict[tuple[str, Any], str] = {}  # of tool calls in pieces: their ids
         self._used: dict[str, list[int | None]] = {}
+        self._total = list(_NOTHING_USED)
         self._told: dict[str, Any] = {}  # facts that were noted
 
     def takes(self, form: str) -> bool:
@@ -180,12 +182,16 @@ class Messages:
         ]  # fmt: skip
         if not any(found):
             return  # zeros are what some providers' pieces have before the last
-        before = self._used.get(id_)
-        if len(self._used) >= _MOST and before is None:
-            self._used[""] = _sum([self._used.pop(next(iter(self._used))), self._used.pop("", [None] * 5)])
-        self._used[id_] = _sum([before, found]) if adds and before is not None else found
         own = key != RUN  # a model call that has a span
-        yield Usage(key, at, *(self._used[id_] if own else _sum(self._used.values())))
+        before = self._used.get(id_, _NOTHING_USED)
+        now = _sum(before, found) if adds else found
+        if id_ not in self._used and len(self._used) >= _MOST:
+            del self._used[next(iter(self._used))]
+        self._used[id_] = now
+        for index, (was, is_) in enumerate(zip(before, now, strict=True)):
+            if is_ is not None:
+                self._total[index] = (self._total[index] or 0) + is_ - (was or 0)
+        yield Usage(key, at, *(now if own else self._total))
 
     def _facts(self, message: Mapping[str, Any], at: int, key: str) -> Iterator[Signal]:
         said = message.get("response_metadata")
@@ -245,10 +251,9 @@ def _id(message: Any) -> str:
     return word(message.get("id")) if message.__class__ is dict else ""
 
 
-def _sum(counts: Any) -> list[int | None]:
+def _sum(some: list[int | None], more: list[int | None]) -> list[int | None]:
     """Of each kind, what is known, added up."""
-    columns = zip(*(each for each in counts if each is not None), strict=True)
-    return [sum(known) if (known := [each for each in column if each is not None]) else None for column in columns]
+    return [each if one is None else one + (each or 0) for one, each in zip(some, more, strict=True)]
 
 
 def error_word(text: Any) -> str:

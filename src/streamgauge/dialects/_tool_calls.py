@@ -43,9 +43,6 @@ class ToolCalls:
     def __contains__(self, id_: str) -> bool:
         return id_ in self._calls
 
-    def __len__(self) -> int:
-        return len(self._calls)
-
     def asked(self, id_: str, name: str, at: int, owner: str = RUN) -> None:
         """The model asks for a call. One that is known gets nothing but the name that it had not."""
         call = self._calls.get(id_)
@@ -55,11 +52,6 @@ class ToolCalls:
             self._calls[id_] = _Call(name, owner, at)
         elif name and not call.name:
             call.name = name
-
-    def owner(self, id_: str) -> str:
-        """The key of the operation that asked for it."""
-        call = self._calls.get(id_)
-        return call.owner if call is not None else RUN
 
     def grew(self, id_: str, text: str, at: int) -> None:
         """More of its arguments came."""

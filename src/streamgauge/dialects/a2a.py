@@ -15,7 +15,7 @@ Source: a2a-sdk 1.3.0, `types/a2a_pb2.pyi`, `server/routes/jsonrpc_dispatcher.py
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from streamgauge import semconv
@@ -100,7 +100,7 @@ class A2a(Dialect):
             asked["agent_name"] = agent[1]
         method = text(body, "method")
         if method and method not in _RUNS:
-            asked["operation"] = method if code(method.replace("/", ".")) else INVOKE_AGENT
+            asked["operation"] = semconv.RPC
         id_ = body.get("id") if isinstance(body, Mapping) and method else None
         if id_.__class__ in (str, int):
             asked["attributes"] = {semconv.JSONRPC_REQUEST_ID: str(id_)}
@@ -281,4 +281,4 @@ def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, list | tuple):
         return value
     # The containers of protocol buffers are no lists.
-    return value if hasattr(value, "__iter__") and hasattr(value, "append") else ()
+    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()

@@ -58,6 +58,8 @@ class AgUi(Dialect):
     terminal = True
     only_waits_between_chunks = True
     framing = "sse"
+    alike = ("delta",)
+    noise = ("timestamp",)
     events: ClassVar[Mapping[str, str]] = {
         "RUN_STARTED": "the conversation; after a run's end the next run; within one, a nested run",
         "RUN_FINISHED": "usage, and the end of the run: `cancelled` where its outcome says so, and where that is an "

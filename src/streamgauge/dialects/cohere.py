@@ -56,6 +56,7 @@ class Cohere(Dialect):
     granularity = Granularity.TOKEN
     provider_name = "cohere"
     framing = "sse"
+    alike = ("text",)
     paths = (r"/v2/chat$",)
     events: ClassVar[Mapping[str, str]] = {
         "message-start": "the answer's id",

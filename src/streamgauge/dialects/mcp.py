@@ -1,9 +1,9 @@
 """MCP streamable HTTP: what a server sends for one request, as an event stream or as one JSON body.
 
-The run is the request: for `tools/call` the tool's execution, for another method an operation of the method's own
-name. It ends with the answer. What comes before it on the stream is about the run and no output: progress, log
-messages, the server's own requests. When the server asks the user for something (an elicitation), a person is asked,
-until the next message comes; an answer that says `input_required` ends the run, and its continuation is another one.
+The run is the request: for `tools/call` the tool's execution, for another method an `rpc`, named by the method. It ends
+with the answer. What comes before it on the stream is about the run and no output: progress, log messages, the server's
+own requests. When the server asks the user for something (an elicitation), a person is asked, until the next message
+comes; an answer that says `input_required` ends the run, and its continuation is another one.
 
 Where both directions are seen (a capture of a whole session, standard input and output), the caller's requests are
 there too: then each is an operation below the run, matched to its answer by id, and the run is the session.
@@ -33,8 +33,6 @@ from streamgauge.wire import Granularity, Outcome
 
 __all__ = ["Mcp"]
 
-_UNKNOWN: Final = "mcp"
-"""The operation of a request whose method is not known."""
 _METHOD: Final = re.compile(r"[a-z]+(/[A-Za-z_]+){0,3}")
 _ELICITED: Final = frozenset({"elicitation/create"})
 _PENDING: Final = frozenset({"notifications/progress", "sampling/createMessage", "elicitation/create", "roots/list"})
@@ -98,7 +96,7 @@ class Mcp(Dialect):
         if isinstance(body, list):  # a batch is named by its first request
             body = next((each for each in body if text(each, "method") and "id" in each), None)
         operation, name, facts = _request(body)
-        asked: dict[str, Any] = {"operation": operation or _UNKNOWN, "attributes": facts}
+        asked: dict[str, Any] = {"operation": operation or semconv.RPC, "attributes": facts}
         if operation == EXECUTE_TOOL and name:
             facts[semconv.GEN_AI_TOOL_NAME] = name
         return asked
@@ -183,7 +181,7 @@ def _request(body: Any) -> tuple[str, str, dict[str, Any]]:
     if id_:
         facts[semconv.JSONRPC_REQUEST_ID] = id_.partition(":")[2]
     if method != "tools/call":
-        return method, "", facts
+        return semconv.RPC, method, facts
     params = field(body, "params")
     arguments = json_text(field(params, "arguments"))
     if arguments:

@@ -61,6 +61,7 @@ class Mistral(ChatCompletions):
     name = "mistral"
     system = "Mistral API (mistralai 3.7)"
     provider_name = "mistral_ai"
+    alike = ("content",)
     paths = (r"/fim/completions$", r"/agents/completions$", r"/conversations(/[^/]+(/restart)?)?$")
     events: ClassVar[Mapping[str, str]] = {
         "delta.content": "a chunk of text, or of reasoning where a part of it is thinking",

@@ -53,6 +53,8 @@ class Ollama(Dialect):
     only_waits_between_chunks = True
     provider_name = "ollama"
     framing = "ndjson"
+    alike = ("content", "response")
+    noise = ("created_at",)
     paths = (r"/api/chat$", r"/api/generate$")
     events: ClassVar[Mapping[str, str]] = {
         "message.content": "a chunk of text",

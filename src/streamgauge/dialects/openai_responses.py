@@ -74,6 +74,8 @@ class OpenAIResponses(Dialect):
     granularity = Granularity.TOKEN
     provider_name = "openai"
     framing = "sse"
+    alike = ("delta",)
+    noise = ("sequence_number", "obfuscation")
     paths = (r"/responses$",)
     events: ClassVar[Mapping[str, str]] = {
         "response.created": "the response's id, model and conversation; after a response's end a new run",

@@ -58,6 +58,7 @@ class VercelAi(Dialect):
     terminal = True
     only_waits_between_chunks = True
     framing = "sse"
+    alike = ("delta",)
     events: ClassVar[Mapping[str, str]] = {
         "start-step": "a step",
         "finish-step": "the end of the step",
