@@ -9,10 +9,13 @@ A part stands between `<!-- generated: NAME -->` and `<!-- /generated -->`; what
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +23,12 @@ from telemetry_words import ATTRIBUTES, LABELS
 
 from streamgauge import dialects, semconv, testing
 from streamgauge.capture import read
+from streamgauge.proxy import config
+from streamgauge.proxy.routes import ROUTE_LIMITS
 from streamgauge.replay import replay
 from streamgauge.settings import Settings
 from streamgauge.telemetry.prometheus import family_name, render
+from streamgauge.transports.http.limits import Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "tests" / "captures" / "shipit-tool-retry.ndjson"
@@ -49,6 +55,8 @@ def code(names: Iterable[str]) -> str:
 _BUCKETS = {
     semconv.SECONDS: "durations",
     semconv.GAP_SECONDS: "gaps",
+    semconv.FIRST_TOKEN_SECONDS: "first tokens",
+    semconv.PER_TOKEN_SECONDS: "tokens' times",
     semconv.AGENT_SECONDS: "agent runs",
     semconv.TOKENS: "tokens",
     semconv.CALLS: "calls",
@@ -160,6 +168,35 @@ def settings() -> str:
     return table(("setting", "variable", "default", "allowed", "what it does"), rows)
 
 
+# The proxy ----------------------------------------------------------------------------------------------------
+
+
+def proxy_options() -> str:
+    rows = []
+    for option in config.OPTIONS:
+        shown = "" if option.default == "" else f"`{option.default}`"
+        flag = f"--{option.name.removesuffix('_s').replace('_', '-')}"
+        about = option.metadata
+        names = (f"`{option.name}`", f"`{flag}`", f"`{config.variable(option.name)}`")
+        rows.append((*names, shown, about["allowed"], about["help"]))
+    return table(("key in `[proxy]`", "flag", "variable", "default", "allowed", "what it is"), rows)
+
+
+def proxy_limits() -> str:
+    """From the class itself: what stands below each field."""
+    (made,) = (node for node in ast.parse(inspect.getsource(Limits)).body if isinstance(node, ast.ClassDef))
+    below = dict(pairwise(made.body))
+    rows = []
+    for node in made.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name, said = node.target.id, below[node]
+            assert isinstance(said, ast.Expr), f"{name} has no docstring"
+            assert isinstance(said.value, ast.Constant)
+            text = " ".join(str(said.value.value).split())
+            rows.append((f"`{name}`", f"`{getattr(Limits(), name)}`", "yes" if name in ROUTE_LIMITS else "", text))
+    return table(("limit", "default", "of a route", "what it is, and why"), rows)
+
+
 # The example --------------------------------------------------------------------------------------------------
 
 _SHOWN = (
@@ -218,7 +255,7 @@ def _short(line: str) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "example": example, "spans": spans, "attributes": attributes, "profiles": profiles, "metrics": metrics,
     "labels": labels, "buckets": buckets, "dialects": dialect_table, "dialect-events": dialect_events,
-    "settings": settings,
+    "settings": settings, "proxy-options": proxy_options, "proxy-limits": proxy_limits,
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ PLANNED = "nothing sets it yet"
 
 ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.GEN_AI_AGENT_DESCRIPTION: ("string", GIVEN, "the agent in words"),
-    semconv.GEN_AI_AGENT_ID: ("string", GIVEN, "the agent's id"),
+    semconv.GEN_AI_AGENT_ID: ("string", "`invoke_agent` where told", "the agent's id"),
     semconv.GEN_AI_AGENT_NAME: ("string", "`invoke_agent`, `execute_tool`; `chat` where told", "the agent's name"),
     semconv.GEN_AI_CONVERSATION_ID: ("string", _AGENT_MODEL, "the conversation, where the system has an id for it"),
     semconv.GEN_AI_INPUT_MESSAGES: ("string, JSON", GIVEN, "the prompt"),
@@ -57,11 +57,10 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.HTTP_RESPONSE_STATUS_CODE: ("int", "the run's, over HTTP", "as the upstream answered"),
     semconv.JSONRPC_REQUEST_ID: ("string", "the run's, of `mcp` and `a2a`", "the request's id"),
     semconv.MCP_METHOD_NAME: ("string", "the run's, of `mcp`", "the method that was called"),
-    semconv.MCP_SESSION_ID: ("string", "the run's, of `mcp`", "the session's id"),
     semconv.SERVER_ADDRESS: ("string", _AGENT_MODEL, "where the agent or the model is"),
     semconv.SERVER_PORT: ("int", _AGENT_MODEL, "its port"),
     semconv.STREAMGAUGE_DIALECT: ("string", _ALL, "how the events were read"),
-    semconv.STREAMGAUGE_TRANSPORT: ("string", _RUN, "`inprocess`"),
+    semconv.STREAMGAUGE_TRANSPORT: ("string", _RUN, "`inprocess`, `httpx`, `asgi`, `http` (the proxy)"),
     semconv.STREAMGAUGE_OUTCOME: ("string", _ALL, "how it ended"),
     semconv.STREAMGAUGE_STREAM_GRANULARITY: ("string", "the run's; `chat` where it differs", "what one chunk is"),
     semconv.STREAMGAUGE_STREAM_CHUNKS: ("int", _AGENT_MODEL, "its own generated pieces, not those of operations below"),
@@ -89,13 +88,13 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
 """Attribute: type, spans that have it, meaning."""
 
 LABELS: dict[str, str] = {
-    semconv.GEN_AI_OPERATION_NAME: "`invoke_agent`, `chat`, `execute_tool`",
+    semconv.GEN_AI_OPERATION_NAME: "`invoke_agent`, `chat`, `generate_content`, `text_completion`, `execute_tool`",
     semconv.GEN_AI_PROVIDER_NAME: "the model's provider",
     semconv.GEN_AI_REQUEST_MODEL: "the model that was asked for",
     semconv.GEN_AI_AGENT_NAME: "the agent",
     semconv.SERVER_ADDRESS: "where the agent or the model is",
     semconv.STREAMGAUGE_DIALECT: "how the events were read",
-    semconv.STREAMGAUGE_TRANSPORT: "`inprocess`",
+    semconv.STREAMGAUGE_TRANSPORT: "`inprocess`, `httpx`, `asgi`, `http` (the proxy)",
     semconv.ERROR_TYPE: "an exception's name or a code; absent where nothing failed",
     semconv.STREAMGAUGE_OUTCOME: "how it ended",
     semconv.STREAMGAUGE_STREAM_GRANULARITY: "what one chunk is",

@@ -15,15 +15,14 @@ from typing import Any
 
 import pytest
 from opentelemetry import context as otel_context
-from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
-from opentelemetry.semconv._incubating.attributes.http_attributes import HTTP_REQUEST_RESEND_COUNT
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, jsonrpc_attributes, mcp_attributes
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
-from opentelemetry.semconv.attributes import error_attributes, server_attributes
+from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes, url_attributes
 
 import streamgauge
 from streamgauge import dialects, recorder, semconv, signals, testing
 from streamgauge.capture import read
-from streamgauge.dialects import aiecs, zag
+from streamgauge.dialects import _aiecs_reasoning, zag
 from streamgauge.recorder.context import _OWN
 from streamgauge.replay import replay
 from streamgauge.semconv import HISTOGRAM, Metric
@@ -69,14 +68,14 @@ def constants(file: Path, name: ast.expr) -> list[str] | None:
 def event_names() -> set[str]:
     found = {name for file, _, node in noted_names() for name in constants(file, node) or ()}
     found |= {value for name, value in vars(signals).items() if name.startswith(("PERSON_", "TOOL_")) and "." in value}
-    # Of the two functions that are given the name.
-    jaf = next(file for file in SOURCES if file.name == "jaf.py")
+    # Of the functions that are given the name; what `requested` is given is one of the signals'.
+    jaf = next(file for file in SOURCES if file.name == "jaf_run.py")
     found |= {
         str(node.args[0].value)
         for node in ast.walk(ast.parse(jaf.read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "_stage" and isinstance(node.args[0], ast.Constant)
     }
-    return found | set(aiecs._REASONING_STEPS.values())
+    return found | set(_aiecs_reasoning.REASONING_STEPS.values())
 
 
 def metric(each: Metric) -> dict[str, Any]:
@@ -124,10 +123,11 @@ def test_nothing_is_renamed(golden: dict[str, Any]) -> None:
 
 
 def test_every_name_of_a_span_event_is_written_out() -> None:
-    """So that the golden file has it: but for two functions that are given the name."""
+    """So that the golden file has it: but for three functions that are given the name."""
     assert {(file.name, function) for file, function, node in noted_names() if constants(file, node) is None} == {
-        ("aiecs.py", "_reasoned"),
-        ("jaf.py", "_stage"),
+        ("_aiecs_reasoning.py", "reasoned"),
+        ("_answers.py", "requested"),
+        ("jaf_run.py", "_stage"),
     }
 
 
@@ -144,7 +144,7 @@ def test_names_are_in_one_form(golden: dict[str, Any]) -> None:
     form = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
     metrics = {name for profile in golden["profiles"].values() for name in profile["metrics"]}
     assert [name for name in sorted({*golden["attributes"], *metrics}) if not form.fullmatch(name)] == []
-    spoken = {"invoke_agent", "chat", "execute_tool", "step", "retry"}
+    spoken = {"invoke_agent", "chat", "generate_content", "text_completion", "execute_tool", "rpc", "step", "retry"}
     assert set(golden["spans"]) == spoken
     assert all(span["name"].startswith(f"{operation} {{") for operation, span in golden["spans"].items())
 
@@ -177,7 +177,8 @@ def test_what_the_captures_give_is_listed(golden: dict[str, Any], profile: str) 
             attributes.update((name, kind_of(value)) for name, value in found.items())
     assert sorted(attributes - set(types.items())) == []
     assert events <= set(golden["events"])
-    assert kinds == {(operation, span["kind"]) for operation, span in golden["spans"].items()}
+    listed = {(operation, span["kind"]) for operation, span in golden["spans"].items()}
+    assert kinds | {("text_completion", "CLIENT")} == listed  # that one is a model call like the others
     assert set(families) == set(names["metrics"])
     for name, family in families.items():
         for series in family.series:
@@ -200,6 +201,7 @@ def test_the_event_of_a_usage_limit_is_listed(golden: dict[str, Any]) -> None:
 
 UNPUBLISHED = {
     "gen_ai.token.modality": "the dev profile's",
+    "gen_ai.request.reasoning.level": "in semantic-conventions-genai at 024a4f94, the inference span's attributes",
     "gen_ai.client.inference.": "the dev profile's",
     "gen_ai.invoke_agent.": "in util-genai as text",
     "gen_ai.execute_tool.": "in util-genai as text",
@@ -217,11 +219,34 @@ def test_attributes_are_spelled_as_in_the_conventions() -> None:
     assert len(ours & theirs) >= 25
     assert [name for name in sorted(ours - theirs) if name not in UNPUBLISHED] == []
     assert [name for name in UNPUBLISHED if name in theirs] == [], "the package has it now"
-    assert semconv.ERROR_TYPE == error_attributes.ERROR_TYPE
     assert error_attributes.ErrorTypeValues.OTHER.value == semconv.ERROR_TYPE_OTHER
-    assert semconv.SERVER_ADDRESS == server_attributes.SERVER_ADDRESS
-    assert semconv.SERVER_PORT == server_attributes.SERVER_PORT
-    assert semconv.HTTP_REQUEST_RESEND_COUNT == HTTP_REQUEST_RESEND_COUNT
+
+
+OTHERS = {
+    "ERROR_TYPE": error_attributes,
+    "HTTP_REQUEST_METHOD": http_attributes,
+    "HTTP_REQUEST_RESEND_COUNT": http_attributes,
+    "HTTP_RESPONSE_STATUS_CODE": http_attributes,
+    "JSONRPC_REQUEST_ID": jsonrpc_attributes,
+    "MCP_METHOD_NAME": mcp_attributes,
+    "SERVER_ADDRESS": server_attributes,
+    "SERVER_PORT": server_attributes,
+    "URL_PATH": url_attributes,
+}
+"""Names of other conventions than the GenAI ones."""
+
+
+def test_names_of_other_conventions_are_spelled_as_there() -> None:
+    assert {name: getattr(semconv, name) for name in OTHERS} == {
+        name: getattr(module, name) for name, module in OTHERS.items()
+    }
+    of_none = {
+        name
+        for name, value in vars(semconv).items()
+        if name.isupper() and isinstance(value, str) and "." in value
+        and not value.startswith(("gen_ai.", "streamgauge."))
+    }  # fmt: skip
+    assert of_none == set(OTHERS)
 
 
 def test_operations_and_token_types_are_values_of_the_conventions() -> None:
@@ -254,7 +279,7 @@ def test_metrics_are_those_of_the_conventions() -> None:
         each.name: (each.kind, each.unit) for profile in PROFILES for each in profile.metrics if "gen_ai" in each.name
     }
     alike = ours.keys() & meter.made.keys()
-    assert len(alike) == 4
+    assert len(alike) == 7
     assert {name: ours[name] for name in alike} == {name: meter.made[name] for name in alike}
     assert [name for name in ours.keys() - alike if not name.startswith(tuple(UNPUBLISHED))] == []
 
@@ -265,6 +290,8 @@ D14 = {0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48,
 T14 = {1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864}
 A13 = {0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8, 409.6}
 C8 = {1, 2, 4, 8, 16, 32, 64, 128}
+F16 = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+P13 = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5}
 SLO = {0.25, 0.5, 1, 2, 5, 10}
 BOUNDS = {
     "gen_ai.client.operation.duration": D14,
@@ -280,6 +307,9 @@ BOUNDS = {
     "gen_ai.invoke_agent.inference_calls": C8,
     "gen_ai.invoke_agent.tool_calls": C8,
     "gen_ai.execute_tool.duration": D14,
+    "gen_ai.server.request.duration": D14,
+    "gen_ai.server.time_to_first_token": F16,
+    "gen_ai.server.time_per_output_token": P13,
 }
 """The conventions' own, written out."""
 HISTOGRAMS = {each.name: each for profile in PROFILES for each in profile.metrics if each.kind == HISTOGRAM}
@@ -311,7 +341,7 @@ def test_every_dialects_granularity_and_provider_are_words() -> None:
     for name in dialects.BUILT_IN:
         kind = dialects.find(name)
         assert kind is not None
-        assert kind.provider_name in {"", *providers}
+        assert kind.provider_name in {"", "ollama", *providers}, "the conventions allow others where they list none"
 
 
 # The current context ----------------------------------------------------------------------------------------------

@@ -63,7 +63,6 @@ HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 JSONRPC_REQUEST_ID: Final = "jsonrpc.request.id"
 MCP_METHOD_NAME: Final = "mcp.method.name"
-MCP_SESSION_ID: Final = "mcp.session.id"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 URL_PATH: Final = "url.path"
@@ -114,6 +113,7 @@ STEP: Final = "step"
 RETRY: Final = "retry"
 
 GENERATE_CONTENT: Final = "generate_content"
+RPC: Final = "rpc"
 TEXT_COMPLETION: Final = "text_completion"
 
 INFERENCE: Final = frozenset({CHAT, GENERATE_CONTENT, TEXT_COMPLETION})
@@ -122,11 +122,16 @@ INFERENCE: Final = frozenset({CHAT, GENERATE_CONTENT, TEXT_COMPLETION})
 SPANS: Final[Mapping[str, tuple[str, str]]] = {
     INVOKE_AGENT: ("invoke_agent {gen_ai.agent.name}", "INTERNAL"),
     CHAT: ("chat {gen_ai.request.model}", "CLIENT"),
+    GENERATE_CONTENT: ("generate_content {gen_ai.request.model}", "CLIENT"),
+    TEXT_COMPLETION: ("text_completion {gen_ai.request.model}", "CLIENT"),
+    RPC: ("rpc {mcp.method.name}", "CLIENT"),
     STEP: ("step {streamgauge.step.name}", "INTERNAL"),
     EXECUTE_TOOL: ("execute_tool {gen_ai.tool.name}", "INTERNAL"),
     RETRY: ("retry {streamgauge.retry.target}", "INTERNAL"),
 }
-"""Operation: (span name, span kind). `step` and `retry` are private: the conventions have no span for either."""
+"""Operation: (span name, span kind). `step`, `retry` and `rpc` (a request of
+an agent protocol that is no run and no tool) are private: the conventions have no such span. The run of
+a stream that is served is of kind SERVER, whatever its operation."""
 
 # Metrics ------------------------------------------------------------------------------------------------------
 
@@ -289,7 +294,7 @@ WORKERS: Final = Metric(
     "streamgauge.proxy.workers", GAUGE, "{worker}", "Workers that are ready for requests.", common=False
 )
 WORKER_RESTARTS: Final = Metric(
-    "streamgauge.proxy.worker_restarts", COUNTER, "{restart}", "Workers that died, and were replaced, by how they died.",
+    "streamgauge.proxy.worker_restarts", COUNTER, "{restart}", "Workers that died and were replaced, by how they died.",
     (REASON,), common=False,
 )  # fmt: skip
 
@@ -330,8 +335,9 @@ _INFERENCE_OPERATION: Final = {
 
 _SHARED: Final = (
     AGENT_DURATION, AGENT_INFERENCE_CALLS, AGENT_TOOL_CALLS, TOOL_DURATION, SERVER_DURATION, SERVER_FIRST_TOKEN,
-    SERVER_PER_TOKEN, FIRST_BYTE, FIRST_ANSWER, STREAMS, ACTIVE, SILENT, OLDEST, CHUNKS, BYTES, CHUNK_RATE, STALLS, STALL_DURATION, WAIT, RETRIES, TAP_BLIND, TAP_ERRORS,
-    LABELS_CAPPED, EXPORT_DROPPED, ADDED_LATENCY, REFUSED, WORKERS, WORKER_RESTARTS,
+    SERVER_PER_TOKEN, FIRST_BYTE, FIRST_ANSWER, STREAMS, ACTIVE, SILENT, OLDEST, CHUNKS, BYTES, CHUNK_RATE, STALLS,
+    STALL_DURATION, WAIT, RETRIES, TAP_BLIND, TAP_ERRORS, LABELS_CAPPED, EXPORT_DROPPED, ADDED_LATENCY, REFUSED,
+    WORKERS, WORKER_RESTARTS,
 )  # fmt: skip
 
 

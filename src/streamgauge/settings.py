@@ -19,6 +19,7 @@ from streamgauge.errors import SettingsError
 __all__ = ["FILE", "Settings", "load"]
 
 FILE = "streamgauge.toml"
+_OTHERS = frozenset({"proxy"})  # tables of the file that are read by whom they are for
 
 
 def _setting(default: Any, variable: str, help: str, allowed: str, check: Callable[[Any], bool] | None = None) -> Any:
@@ -165,7 +166,7 @@ def _read(file: str | os.PathLike[str] | None) -> dict[str, tuple[Any, str]]:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(path, f"is not TOML: {error}") from error
-    return {name: (value, f"{path}, {name}") for name, value in table.items()}
+    return {name: (value, f"{path}, {name}") for name, value in table.items() if name not in _OTHERS}
 
 
 _FROM: dict[type, tuple[type, ...]] = {

@@ -45,7 +45,7 @@ VALUES = st.one_of(
 KEYS = st.sampled_from([RUN, RUN, "a", "b", "c", "d"])
 NAMES = st.sampled_from(["", "x", "y"])
 GIVEN = st.dictionaries(st.sampled_from(ATTRIBUTES), VALUES, max_size=2)
-OPERATIONS = st.sampled_from([*semconv.SPANS, "generate_content", "new"])
+OPERATIONS = st.sampled_from([*semconv.SPANS, "new"])
 KINDS = st.sampled_from([TEXT, TEXT, REASONING, TOOL_CALL, "new"])
 TARGETS = st.sampled_from(["model", "tool", "request"])
 TIMES = st.integers(0, 3_000_000_000)

@@ -59,7 +59,7 @@ def test_kinds(case: str, seen: Any) -> None:
     end(play(seen, run(), Opened("k", 1 * MS, operation, name), close(2, "k"), close(3)))
     (span,) = [span for span in seen.spans if span["parent"]]
     assert span["name"] == span_name
-    assert span["kind"] == semconv.SPANS.get(operation, ("", "CLIENT" if "generate" in operation else "INTERNAL"))[1]
+    assert span["kind"] == semconv.SPANS.get(operation, ("", "INTERNAL"))[1]
     common = {"gen_ai.operation.name": operation, "streamgauge.outcome": "completed"}
     assert typed(span["attributes"]) == typed(common | expected)
     assert (span["status"], span["events"]) == ("UNSET", [])

@@ -54,6 +54,9 @@ NAMES = {
     "streamgauge_tap_errors_total": "counter",
     "streamgauge_labels_capped_total": "counter",
     "streamgauge_export_dropped_total": "counter",
+    "gen_ai_server_request_duration_seconds": "histogram",
+    "gen_ai_server_time_to_first_token_seconds": "histogram",
+    "gen_ai_server_time_per_output_token_seconds": "histogram",
     "streamgauge_proxy_added_latency_seconds": "histogram",
 }
 """As opentelemetry-exporter-prometheus 0.66b2 names the same instruments."""
