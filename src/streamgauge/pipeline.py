@@ -25,7 +25,7 @@ from streamgauge.tap import Tap
 from streamgauge.transports._dropped import settle
 from streamgauge.wire import Outcome, Request
 
-__all__ = ["Pipeline", "current_pipeline", "known_dialect", "observe", "setup", "shutdown", "use"]
+__all__ = ["HTTP", "Pipeline", "current_pipeline", "known_dialect", "observe", "setup", "shutdown", "use"]
 
 _clock = time.monotonic_ns
 log = logging.getLogger("streamgauge")

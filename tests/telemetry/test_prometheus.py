@@ -58,6 +58,9 @@ NAMES = {
     "gen_ai_server_time_to_first_token_seconds": "histogram",
     "gen_ai_server_time_per_output_token_seconds": "histogram",
     "streamgauge_proxy_added_latency_seconds": "histogram",
+    "streamgauge_proxy_refused_total": "counter",
+    "streamgauge_proxy_worker_restarts_total": "counter",
+    "streamgauge_proxy_workers": "gauge",
 }
 """As opentelemetry-exporter-prometheus 0.66b2 names the same instruments."""
 
