@@ -461,10 +461,12 @@ def test_a_port_that_was_asked_for_is_not_replaced(run: Any, taken: int) -> None
     assert f"port {taken} on 127.0.0.1 is taken" in mistaken(run("demo", **port))
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-def test_on_a_terminal_the_numbers_are_shown_live(environment: dict[str, str], tmp_path: Path, columns: int) -> None:
+@pytest.mark.parametrize(("lines", "columns"), [(24, 80), (40, 80), (40, 120), (60, 120)])
+def test_on_a_terminal_the_numbers_are_shown_live(
+    environment: dict[str, str], tmp_path: Path, lines: int, columns: int
+) -> None:
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, columns))
+    termios.tcsetwinsize(theirs, (lines, columns))
     variables = {"TERM": "xterm", "NO_COLOR": "1", "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}
     process = subprocess.Popen(
         [sys.executable, "-m", "streamgauge", "demo", "--duration", "2"],
@@ -483,6 +485,10 @@ def test_on_a_terminal_the_numbers_are_shown_live(environment: dict[str, str], t
     live, _, summary = text.partition("seed 1")
     assert "Ctrl-C ends it" in live
     assert len(re.findall("first answer", live)) > 3  # drawn again and again
+    assert "…" not in live  # nor had a line, or the last of the lines
+    assert ("8 model APIs" in live) == (lines < 60)
+    assert ("7 protocols" in live) == (lines < 40)
+    assert "agents" not in live or lines < 40
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]", text)  # a colour
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", summary)
     assert max(len(line.rstrip()) for line in plain.splitlines()) <= columns
@@ -600,6 +606,34 @@ def test_a_row_is_about_streams_not_model_calls(seen: testing.Seen) -> None:
     assert sum(row.first_token.counts) == 1
     assert sum(row.first_byte.counts) == 1
     assert row.chunks == seen.value(semconv.CHUNKS.name)
+
+
+@pytest.mark.parametrize(
+    ("most", "shown"),
+    [
+        (9, ["a2a", "anthropic", "gemini", "jaf", "mcp", "mistral", "zag"]),
+        (7, ["a2a", "anthropic", "gemini", "jaf", "mcp", "mistral", "zag"]),
+        (6, ["a2a", "jaf", "mcp", "zag", "3 model APIs"]),
+        (4, ["jaf", "zag", "3 model APIs", "2 protocols"]),
+        (3, ["3 model APIs", "2 protocols", "2 agents"]),
+        (0, ["3 model APIs", "2 protocols", "2 agents"]),
+    ],
+)
+def test_rows_are_put_together_where_the_terminal_is_low(most: int, shown: list[str]) -> None:
+    names = ("a2a", "anthropic", "gemini", "jaf", "mcp", "mistral", "zag")
+    times = _numbers.Times((1.0, 2.0), [1, 0, 2])
+    found = [_numbers.Row(name, {Outcome.FAILED: 2}, 1, times, chunks=3, retries=1) for name in names]
+    fitted = _numbers.fitted(found, most)
+    assert [row.dialect for row in fitted] == shown
+    assert sum(row.ended for row in fitted) == 14
+    assert sum(row.open for row in fitted) == 7
+    assert sum(row.chunks + row.retries for row in fitted) == 28
+    assert [sum(counts) for counts in zip(*(row.first_byte.counts for row in fitted), strict=True)] == [7, 0, 14]
+    assert all(not row.first_token.counts for row in fitted)
+
+
+def test_the_protocols_are_dialects() -> None:
+    assert set(dialects.BUILT_IN) > _numbers._PROTOCOLS
 
 
 def test_columns_break_their_last_column_where_the_terminal_ends() -> None:

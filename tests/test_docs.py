@@ -13,61 +13,19 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 
 import pytest
 
 import streamgauge
-from streamgauge import clients, dialects, semconv
+from pages import PAGES, ROOT, SDKS, Block, blocks
+from streamgauge import dialects, semconv
 from streamgauge.settings import Settings, load
 from streamgauge.wire import Granularity, Outcome
 
-ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-FENCE = re.compile(r"(?P<before>[^\n]*\n)?^```(?P<kind>[a-z]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)")
-
-
-class Block(NamedTuple):
-    page: Path
-    line: int
-    kind: str
-    text: str
-    not_run: bool
-    """It says so, it needs one of the agents' packages, or it is a fragment: it imports nothing of ours."""
-    output: str | None
-    """What the page shows right below."""
-
-    @property
-    def id(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def blocks(kind: str) -> list[Block]:
-    found = []
-    for page in PAGES:
-        text = page.read_text("utf-8")
-        fences = list(FENCE.finditer(text))
-        for index, fence in enumerate(fences):
-            if fence["kind"] != kind:
-                continue
-            after = fences[index + 1] if index + 1 < len(fences) else None
-            output = after["text"] if after is not None and after["kind"] == "text" else None
-            if after is not None and text[fence.end() : after.start("kind") - len("```")].strip():
-                output = None  # words are between: it is not this one's
-            needs = re.findall(r"^\s*(?:from|import) (\w+)", fence["text"], re.MULTILINE)
-            not_run = (
-                "<!-- not run: " in (fence["before"] or "")
-                or "streamgauge" not in needs
-                or not set(needs).isdisjoint(clients.CLIENTS)
-            )
-            line = text.count("\n", 0, fence.start("kind")) + 1
-            found.append(Block(page, line, kind, fence["text"], not_run, output))
-    return found
-
-
 PYTHON = blocks("python")
+RUN = [block for block in PYTHON if block.is_program and block.imports.isdisjoint(SDKS)]
 
 
 def run(program: str, folder: Path, path: Path | None = None) -> str:
@@ -89,11 +47,11 @@ def run(program: str, folder: Path, path: Path | None = None) -> str:
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.id)
 def test_python_compiles(block: Block) -> None:
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if block.not_run else 0
+    flags = 0 if block.is_program else ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     compile(block.text, block.id, "exec", flags, dont_inherit=True)
 
 
-@pytest.mark.parametrize("block", [block for block in PYTHON if not block.not_run], ids=lambda block: block.id)
+@pytest.mark.parametrize("block", RUN, ids=lambda block: block.id)
 def test_python_runs(block: Block, tmp_path: Path) -> None:
     output = run(block.text, tmp_path)
     if block.output is not None:

@@ -9,6 +9,7 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_a_dialect_is_what_it_says(name: str) -> None:
     kind = dialect(name)
     assert issubclass(kind, Dialect)
     assert kind.name == name
-    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", name)
+    assert re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name)
     assert name.partition("-")[0] == module_of(name).partition("_")[0]
     assert kind.system
     assert isinstance(kind.granularity, Granularity)
@@ -94,22 +95,62 @@ def test_the_demo_shows_every_dialect() -> None:
     assert demo == set(dialects.BUILT_IN)
 
 
+@pytest.mark.parametrize("name", dialects.BUILT_IN)
+def test_a_dialects_paths_are_its_own(name: str) -> None:
+    """A path that two could claim goes to the first in the table: what a dialect was recorded at is read by it."""
+    wires = [json.loads(file.read_text("utf-8")) for file in sorted((TESTS / "wire").glob(f"{name}-*.http.json"))]
+    paths = {told["request"]["path"].partition("?")[0] for told in wires if told["dialect"] == name}
+    claimed = {path for path in paths if any(re.search(pattern, path) for pattern in dialect(name).paths)}
+    assert {dialects.by_path(path) for path in claimed} <= {name}
+    assert claimed or not (paths and dialect(name).paths)
+
+
 # Clients ----------------------------------------------------------------------------------------------------------
 
 
+class Kept(NamedTuple):
+    """Where a client's package is dealt with."""
+
+    package: str
+    """Its requirement in the extra `interop`, or, of an HTTP client, in `interop-sdks`; `streamgauge[proxy]` has it."""
+    page: str
+    tests: str
+    module: str = ""
+    """Where it is another than the package's."""
+    dialects: bool = True
+    """Its source names them; else each request's path does."""
+
+
+CLIENTS = {
+    "ziran": Kept("ziran", "ziran", "interop/test_ziran.py"),
+    "zag": Kept("zag-agent", "zag", "interop/test_zag.py"),
+    "jaf": Kept("jaf-py", "jaf", "interop/test_jaf.py"),
+    "shipit_agent": Kept("shipit-agent", "shipit-agent", "interop/test_shipit_agent.py"),
+    "aiecs": Kept("aiecs", "aiecs", "interop/test_aiecs.py"),
+    "openai": Kept("openai>=3", "openai-chat", "interop_sdks/openai_calls.py", dialects=False),
+    "anthropic": Kept("anthropic>=2", "anthropic", "interop_sdks/anthropic_calls.py", dialects=False),
+    "httpx": Kept("streamgauge[proxy]", "httpx", "clients/test_http_clients.py", dialects=False),
+    "httpx2": Kept("streamgauge[proxy]", "httpx", "clients/test_http_clients.py", module="httpx", dialects=False),
+}
+
+
 def test_every_client_is_registered() -> None:
-    assert {path.removeprefix("streamgauge.clients.") for path in clients.CLIENTS.values()} == public("clients")
-    assert {f"streamgauge.clients.{package}" for package in clients.CLIENTS} == set(clients.CLIENTS.values())
+    assert set(clients.CLIENTS) == set(CLIENTS)
+    modules = {package: kept.module or package for package, kept in CLIENTS.items()}
+    assert {package: f"streamgauge.clients.{module}" for package, module in modules.items()} == clients.CLIENTS
+    assert set(modules.values()) == public("clients")
 
 
 @pytest.mark.parametrize("package", clients.CLIENTS)
 def test_a_client_wraps_and_has_a_how_to_and_tests(package: str) -> None:
     module = importlib.import_module(clients.CLIENTS[package])
+    kept = CLIENTS[package]
     assert list(inspect.signature(module.wrap).parameters) == ["obj", "gauge"]
-    assert module_dialects(module) <= set(dialects.BUILT_IN)
-    assert module_dialects(module)
-    assert page_of(package).is_file()
-    assert (TESTS / "interop" / f"test_{package}.py").is_file()
+    assert bool(module_dialects(module)) == kept.dialects
+    page = page_of(kept.page).read_text("utf-8")
+    assert "streamgauge.wrap(" in page
+    assert f"import {package}" in page or f"from {package}" in page
+    assert package in (TESTS / kept.tests).read_text("utf-8")
 
 
 def module_dialects(module: object) -> set[str]:
@@ -118,11 +159,11 @@ def module_dialects(module: object) -> set[str]:
     return {name for name in dialects.BUILT_IN if f'"{name}"' in source}
 
 
-def test_every_system_is_offered_for_the_interop_environment() -> None:
+@pytest.mark.parametrize("package", clients.CLIENTS)
+def test_every_client_is_in_an_interop_environment(package: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    packages = {"jaf": "jaf-py", "shipit_agent": "shipit-agent", "zag": "zag-agent"}
-    wanted = {packages.get(package, package) for package in clients.CLIENTS}
-    assert wanted <= set(project["optional-dependencies"]["interop"])
+    extra = "interop" if CLIENTS[package].dialects else "interop-sdks"
+    assert CLIENTS[package].package in project["optional-dependencies"][extra]
 
 
 # Framings, codings, the command -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 from interop_sdks.server import Answer, Fault
 
-__all__ = ["A2A", "AG_UI", "JSON_CHAT", "event", "refused", "wire"]
+__all__ = ["A2A", "AG_UI", "JSON_CHAT", "agent_card", "event", "refused", "wire"]
 
 WIRE = Path(__file__).parent.parent / "wire"
 WORDS = ("The ", "sky ", "is ", "blue", ".")
@@ -74,3 +74,14 @@ def _a2a() -> list[Any]:
 
 
 A2A = Answer([event({"jsonrpc": "2.0", "id": "1", "result": result}) for result in _a2a()])
+
+
+def agent_card(url: str) -> Answer:
+    """Of the agent at `url`, that answers with `A2A`."""
+    return Answer.of_json(
+        {
+            "name": "helper", "description": "It helps.", "version": "1.0", "skills": [],
+            "capabilities": {"streaming": True}, "defaultInputModes": ["text"], "defaultOutputModes": ["text"],
+            "supportedInterfaces": [{"url": f"{url}/a2a", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}],
+        }
+    )  # fmt: skip

@@ -4,44 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import mcp
 import mcp.client.streamable_http
-import mcp.server
 import pytest
-import uvicorn
 
 from interop_sdks.calling import At, dumped
+from interop_sdks.mcp_server import mcp_server
 from streamgauge import testing
-
-START_S = 20.0
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    server = mcp.server.MCPServer("helper")
-
-    @server.tool()
-    async def count(to: int, ctx: mcp.server.mcpserver.Context) -> str:
-        for number in range(to):
-            await ctx.report_progress(number + 1, to)
-        return "done"
-
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen()
-    running = uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="error"))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-    running.should_exit = True
-    thread.join(START_S)
-    listening.close()
+    with mcp_server() as found:
+        yield found
 
 
 async def called(at: At) -> Any:
