@@ -53,7 +53,9 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: ("int", _AGENT_MODEL, "of reasoning; part of the output"),
     semconv.ERROR_TYPE: ("string", _ALL, "why it failed: an exception's name or a code, never a message"),
     semconv.HTTP_REQUEST_METHOD: ("string", "the run's, over HTTP", "as sent"),
-    semconv.HTTP_REQUEST_RESEND_COUNT: ("int", "the run's and `retry`, over HTTP", "which attempt this was; absent for the first"),
+    semconv.HTTP_REQUEST_RESEND_COUNT: (
+        "int", "the run's, over HTTP", "which attempt this was; absent for the first",
+    ),
     semconv.HTTP_RESPONSE_STATUS_CODE: ("int", "the run's, over HTTP", "as the upstream answered"),
     semconv.JSONRPC_REQUEST_ID: ("string", "the run's, of `mcp` and `a2a`", "the request's id"),
     semconv.MCP_METHOD_NAME: ("string", "the run's, of `mcp`", "the method that was called"),

@@ -17,9 +17,9 @@ import httptools
 import httpx
 import httpx2
 import pytest
-import streamgauge.asgi
 import uvicorn
 
+import streamgauge.asgi
 import streamgauge.httpx
 from streamgauge import httpwatch, pipeline, testing
 from streamgauge.transports import asgi as asgi_transport
@@ -221,7 +221,7 @@ async def asgi(upstream: Upstream) -> AsyncIterator[Caller]:
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     task = asyncio.create_task(server.serve())
     try:
-        while not server.started:  # it has no event to wait for
+        while not server.started:  # noqa: ASYNC110 (it has no event to wait for)
             await asyncio.sleep(0)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield lambda **how: ask(port, wire, turns, **how)
@@ -290,7 +290,7 @@ def timed(clock: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 async def settle(seen: testing.Seen) -> None:
     """The transport has noticed the end, in its own tasks."""
     async with asyncio.timeout(10):
-        while seen.open:  # what ends a stream tells nobody
+        while seen.open:  # noqa: ASYNC110 (what ends a stream tells nobody)
             await asyncio.sleep(0.001)
 
 

@@ -90,7 +90,7 @@ def _paths() -> tuple[tuple[re.Pattern[str], str], ...]:
     for name in names():
         try:
             kind = find(name)
-        except Exception:  # somebody's that cannot be loaded: who asks for it by name is told
+        except Exception:  # noqa: S112 (somebody's that cannot be loaded: who asks for it by name is told)
             continue
         if isinstance(kind, type) and issubclass(kind, Dialect):
             found += [(re.compile(pattern), name) for pattern in kind.paths]
