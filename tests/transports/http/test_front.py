@@ -170,13 +170,24 @@ async def test_a_websocket_is_refused_and_there_is_a_seam_for_it(monkeypatch: py
         assert head.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
         assert proxy.refused == ["upgrade_unsupported"]
 
-        def taken(self: Front, request: Request) -> None:
-            self.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + request.path)
+        class Taken(asyncio.Protocol):
+            def data_received(self, data: bytes) -> None:
+                front.write(data.upper())
+
+        front: Front
+
+        def taken(self: Front, request: Request, rest: bytes) -> None:
+            nonlocal front
+            front = self
+            self.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + request.path + rest)
+            self.detach().set_protocol(Taken())
 
         monkeypatch.setattr(Front, "on_upgrade", taken)
         caller = await proxy.caller()
-        await caller.send(asked)
-        assert await caller.exactly(41) == b"HTTP/1.1 101 Switching Protocols\r\n\r\n/chat"
+        await caller.send(asked + b"rest")
+        assert await caller.exactly(45) == b"HTTP/1.1 101 Switching Protocols\r\n\r\n/chatrest"
+        await caller.send(b"more")
+        assert await caller.exactly(4) == b"MORE"
         assert proxy.watch.exchanges == []
 
 

@@ -210,6 +210,15 @@ async def test_a_chunked_request_and_an_answer_of_no_length() -> None:
         assert body == b"onemore"
 
 
+async def test_a_caller_that_waits_for_a_100_gets_one() -> None:
+    async with proxying(Home(echo)) as proxy:
+        caller = await proxy.caller()
+        await caller.send(post(b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 4"))
+        assert await caller.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await caller.send(b"body")
+        assert (await caller.answer())[1] == b"body"
+
+
 @pytest.mark.parametrize("method", [b"HEAD", b"GET"])
 async def test_an_answer_without_a_body(method: bytes) -> None:
     async def play(server: Server, number: int) -> None:

@@ -148,7 +148,7 @@ async def test_what_is_open_after_the_grace_period_is_shut(policy: str) -> None:
         await soon(later.ready.wait())
         began = time.monotonic()
         await soon(proxy.server.close(grace_s=0.2))
-        assert time.monotonic() - began >= 0.2
+        assert time.monotonic() - began >= 0.19
         assert await caller.rest() == b""  # and no last chunk
         head, _ = await waiting.answer()
         assert head.startswith(b"HTTP/1.1 503 ")

@@ -208,7 +208,7 @@ class Front(asyncio.Protocol):
         if end > limits.max_header_bytes:
             self._no_endless_head(raw)
         try:
-            self._open(raw, at)
+            return self._open(raw, data, at)
         except Refused as refused:
             self.refuse(refused)
         return data
@@ -222,8 +222,8 @@ class Front(asyncio.Protocol):
         if b"\n\n" in head:
             raise Refused(400, "bad_request", "lines of the head do not end in CR LF")
 
-    def _open(self, raw: bytes, at: int) -> None:
-        """A head is complete: an exchange begins."""
+    def _open(self, raw: bytes, rest: bytes, at: int) -> bytes:
+        """A head is complete: an exchange begins. Returns what is left of what came behind the head."""
         server = self.server
         limits = server.limits
         fields: Fields = []
@@ -247,8 +247,8 @@ class Front(asyncio.Protocol):
         if not request.has_body:
             self._state = _READ
         if request.upgrade.lower() == b"websocket":
-            self.on_upgrade(request)
-            return
+            self.on_upgrade(request, rest)
+            return b""
         lane = server.table.find(request.path)
         if request.length is not None and request.length > lane.limits.max_body_bytes > 0:
             raise Refused(413, "body_too_large", f"a body is at most {lane.limits.max_body_bytes} bytes")
@@ -264,6 +264,7 @@ class Front(asyncio.Protocol):
             self._deadline = at + server.body_idle_ns
         else:
             relay.finish(None)
+        return rest
 
     def _resume_parser(self, request: Request) -> None:
         """One that reads the body of a request whose offer to upgrade is not taken up, as clients in Java make it."""
@@ -272,9 +273,15 @@ class Front(asyncio.Protocol):
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
         self._fields = []
 
-    def on_upgrade(self, request: Request) -> None:
-        """The caller asks for a WebSocket. To serve one, take over `transport` here."""
+    def on_upgrade(self, request: Request, rest: bytes) -> None:
+        """The caller asks for a WebSocket; `rest` came behind its request. Who serves one takes it with `detach`."""
         raise Refused(501, "upgrade_unsupported", "WebSocket is not served here")
+
+    def detach(self) -> Any:
+        """The connection's transport, which is another protocol's from now on."""
+        self.server.fronts.discard(self)
+        self.server.left()
+        return self.transport
 
     def _more_body(self, data: bytes, at: int) -> bytes:
         """Returns what comes after the body."""

@@ -31,16 +31,16 @@ __all__ = [
 
 Fields = list[tuple[bytes, bytes]]
 
-TOKEN_FIELD = b"x-streamgauge-token"
+_TOKEN_FIELD = b"x-streamgauge-token"
 """Of the caller's token; `Authorization` is the upstream's."""
 
-HOP_BY_HOP = frozenset(
+_HOP_BY_HOP = frozenset(
     {
         b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade",
         b"proxy-authorization", b"proxy-authenticate", b"http2-settings",
     }
 )  # fmt: skip
-_READ = HOP_BY_HOP | {b"host", b"content-length", b"expect", TOKEN_FIELD}
+_READ = _HOP_BY_HOP | {b"host", b"content-length", b"expect", _TOKEN_FIELD}
 """Fields of a request that are looked at; all others just go on."""
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _NO_TRAILER = _READ | {b"trailer", b"authorization", b"cookie", b"set-cookie", b"content-encoding", b"content-type"}
@@ -163,7 +163,7 @@ def read_request(raw: bytes, fields: Fields, *, max_target_bytes: int, max_heade
             words = [word.strip() for word in value.lower().split(b",")]
             if b"close" in words:
                 request.keep_alive = False
-            extra = set(words) - HOP_BY_HOP - {b"close", b""}
+            extra = set(words) - _HOP_BY_HOP - {b"close", b""}
             if extra:
                 named = extra if named is None else named | extra
         elif low == b"te":
@@ -174,7 +174,7 @@ def read_request(raw: bytes, fields: Fields, *, max_target_bytes: int, max_heade
             request.continues = not request.is_1_0
         elif low == b"upgrade":
             request.upgrade = value
-        elif low == TOKEN_FIELD:
+        elif low == _TOKEN_FIELD:
             request.tokens.append(value)
     if request.chunked and request.length is not None:
         raise _bad("both Content-Length and Transfer-Encoding")
@@ -182,7 +182,7 @@ def read_request(raw: bytes, fields: Fields, *, max_target_bytes: int, max_heade
         request.trailers = False
     _read_target(request, target, host)
     if request.tokens:
-        request.fields = [field for field in fields if field[0].lower() != TOKEN_FIELD]
+        request.fields = [field for field in fields if field[0].lower() != _TOKEN_FIELD]
     if named:
         named.discard(b"content-length")
         request.lines = [line for line in kept if not line or line.partition(b":")[0].lower() not in named]
@@ -278,7 +278,7 @@ def read_answer(status: int, reason: bytes, fields: Fields) -> Answer:
                 raise Refused(502, "upstream_failed", "")
             answer.length = int(field[1])
             kept.append(field)
-        elif low not in HOP_BY_HOP:
+        elif low not in _HOP_BY_HOP:
             kept.append(field)
             if low == b"retry-after":
                 answer.retry_after = field[1]

@@ -142,6 +142,9 @@ class Relay:
         self._free = True
         up.begin(self, head, bodiless=request.method == b"HEAD", chunked=request.chunked)
         up.send_all(self._kept or (), self._trailers if self._finished else None)
+        if lane.route.http2 and self.waits_for_100():  # HTTP/2 has no use for it
+            self.request.continues = False
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def unconnected(self, reason: str) -> None:
         """The pool has none."""
