@@ -40,7 +40,8 @@ TABLE: dict[str, set[str]] = {
     # 3 guard: the recorder only as a callable that it is given
     "observers": {"wire", "signals"},
     "tap": {*WORDS, "framing", "dialects", "capture"},
-    "answer": {*WORDS, "framing", "framing.coding", "dialects"},
+    "alike": {"signals", "dialects"},
+    "answer": {*WORDS, "framing", "framing.coding", "dialects", "alike"},
     # 4 I/O
     "transports": {"tap", "wire", "errors"},
     "clients": {"transports._exchange", "transports.httpx_client", "transports.inprocess", "wire", "errors"},

@@ -10,11 +10,14 @@ function of timed events, so that a captured answer replays as it was live. What
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from streamgauge import dialects, framing, semconv
+from streamgauge.alike import Alike
 from streamgauge.framing import coding
-from streamgauge.signals import RUN, Closed, Noted, Retried, Signal, Signals
+from streamgauge.signals import RUN, Chunk, Closed, Noted, Retried, Signal, Signals
 from streamgauge.wire import Aside, Outcome
 
 __all__ = ["DISCONNECTED", "RESPONSE", "RETRY", "STREAMING", "Answer", "media_type"]
@@ -37,6 +40,8 @@ STREAMING = {
 """Media type: the framing of a body that is a stream."""
 _FAILED = 400
 _BODILESS = frozenset({204, 205, 304})
+_TRIES = 8
+"""How often it is learned in vain what a stream's pieces are like: to learn it costs about as much as to read one."""
 
 
 def media_type(content_type: str) -> str:
@@ -44,10 +49,18 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
+@cache
+def _as_json(keys: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(f'"{key}"'.encode() for key in keys)
+
+
 class Answer:
     """A decoder over a dialect, as the tap takes one: `feed` is given `bytes` and `Aside`s."""
 
-    __slots__ = ("_decode", "_dialect", "_feed", "_framing", "_status", "_streams")
+    __slots__ = (
+        "_decode", "_dialect", "_feed", "_framing", "_keys", "_known", "_noise", "_status", "_streams", "_tries",
+        "alike",
+    )  # fmt: skip
 
     def __init__(self, dialect: dialects.Dialect) -> None:
         self._dialect = dialect
@@ -56,6 +69,12 @@ class Answer:
         self._decode: Any = None
         self._status = 0
         self._streams = True
+        self.alike: Alike | None = None
+        """What the last piece was like, where the next may be read by that."""
+        self._known: Alike | None = None  # the last that was
+        self._keys = _as_json(dialect.alike)
+        self._noise = _as_json(dialect.noise)
+        self._tries = _TRIES if self._keys else 0
 
     @property
     def terminal(self) -> bool:
@@ -75,10 +94,38 @@ class Answer:
             return dialects.NOTHING if self._status >= _FAILED else self._feed(data, at)
         if self._decode is not None:
             data = self._decode(data)
+        alike = self.alike
+        if alike is not None:  # the usual read, whose cost is the proxy's cost
+            text = alike.text(data)
+            if text is not None:
+                self._tries = _TRIES
+                return Chunk(alike.key, at, alike.kind, text)
+            self.alike = None
+        between = self._tries and self._framing.between
         events = self._framing.feed(data)
-        if len(events) == 1:  # the usual read, whose cost is the proxy's cost
-            return self._feed(events[0], at)
-        return self._all(events, at)
+        if len(events) != 1:
+            return self._all(events, at)
+        signals = self._feed(events[0], at)
+        if between and signals.__class__ is Chunk and self._framing.between:
+            self.alike = self._learned(data, signals)
+        return signals
+
+    def sizes(self, pieces: Sequence[bytes]) -> list[int] | None:
+        """The bytes of the text of each of the next pieces of the body, if they are all `alike` the last one, so that
+        there is nothing else to know of them; else None, and they are still to be fed."""
+        if self.alike is None or self._decode is not None:
+            return None
+        sizes = self.alike.sizes(pieces)
+        if sizes is not None:
+            self._tries = _TRIES
+        return sizes
+
+    def _learned(self, piece: bytes, chunk: Chunk) -> Alike | None:
+        known = self._known
+        if known is None or known.text(piece) != chunk.text or (known.key, known.kind) != (chunk.key, chunk.kind):
+            self._tries -= 1
+            self._known = known = Alike.of(piece, chunk, self._keys, self._noise)
+        return known
 
     def untold(self, at: int) -> Signals:
         if self._status >= _FAILED:
@@ -108,6 +155,7 @@ class Answer:
             return (Retried(RUN, at, "request", attempt, str(data.get("reason") or ""), data.get("delay_s")), resent)
         if aside.name == DISCONNECTED:
             return (Noted(RUN, at, {semconv.STREAMGAUGE_DISCONNECT: str(data.get("policy"))}),)
+        self.alike = None  # the dialect may be another now
         return self._feed(aside, at)
 
     def _responded(self, head: Any, at: int) -> Signals:

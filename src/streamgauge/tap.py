@@ -117,8 +117,8 @@ class Tap:
     """
 
     __slots__ = (
-        "__weakref__", "_blinded", "_capture", "_decoder", "_framing", "_observe", "_opened", "_report", "_strikes",
-        "ended", "read", "record", "request", "sink",
+        "__weakref__", "_blinded", "_capture", "_decoder", "_framing", "_joins", "_observe", "_opened", "_report",
+        "_strikes", "ended", "held", "read", "record", "request", "sink",
     )  # fmt: skip
 
     read: Callable[[Any, int], Signals]
@@ -156,8 +156,11 @@ class Tap:
         self._strikes = 0
         self._blinded = False
         self._opened = 0
+        self.held: list[tuple[Any, int, int]] = []
+        """(data, asked, at) of what the transport holds back: it is told before anything else is, see `alike`."""
         watched = framing is not None or capture is not None or observe is not None
         self.read = self._read_watched if watched else decoder.feed
+        self._joins = not watched and hasattr(decoder, "sizes") and getattr(sink, "record_alike", None) is not None
 
     # A life ---------------------------------------------------------------------------------------------------
 
@@ -167,8 +170,7 @@ class Tap:
         self.sink.asked = at - 1  # nobody has yet
         if opens_run:
             request = self.request
-            name = request.model if request.operation in semconv.INFERENCE else request.agent_name
-            self._tell((Opened(RUN, at, request.operation, name, RUN, request.attributes),))
+            self._tell((Opened(RUN, at, request.operation, _name(request), RUN, request.attributes),))
 
     def feed(self, data: Any, asked: int, at: int) -> None:
         """One event that the caller asked for at `asked`, and that came at `at`."""
@@ -178,6 +180,38 @@ class Tap:
             signals = self.unread(error)
         try:
             self.record(signals, asked, at)
+        except Exception as error:
+            self.unrecorded(error)
+
+    @property
+    def alike(self) -> bytes | tuple[()]:
+        """What data ends with that seems to be one more chunk like the last, and so may be `held` for a moment: what
+        `bytes.endswith` takes. Nothing ends with `()`."""
+        if not self._joins or self._blinded or self.ended:
+            return ()
+        alike = self._decoder.alike  # type: ignore[attr-defined]
+        return alike.tail if alike is not None else ()
+
+    def tell_held(self) -> None:
+        """Read and record what was held back, with the times at which it came."""
+        held = self.held[:]
+        del self.held[:]  # no other thread comes in between
+        if not held:
+            return
+        decoder: Any = self._decoder
+        data, asked, at = zip(*held, strict=True)
+        sizes = None
+        if self.read == decoder.feed:
+            try:
+                sizes = decoder.sizes(data)
+            except Exception as error:
+                self.unread(error)
+        if sizes is None:
+            for each in held:
+                self.feed(*each)
+            return
+        try:
+            self.sink.record_alike(decoder.alike.key, decoder.alike.kind, sizes, asked, at)  # type: ignore[attr-defined]
         except Exception as error:
             self.unrecorded(error)
 
@@ -197,6 +231,8 @@ class Tap:
         """`aside`, at a time of the past: for replay."""
         if self.ended:
             return
+        if self.held:
+            self.tell_held()
         self._captured(Event(at, aside))
         if not self._blinded:
             self._tell(self._safely(self._decoder.feed, aside, at))
@@ -212,6 +248,8 @@ class Tap:
         """`end`, at a time of the past: for replay, which knows an exception by its `error_type` alone."""
         if self.ended:
             return
+        if self.held:
+            self.tell_held()
         self.ended = True
         exhausted = error is None and outcome is None
         if error is not None:
@@ -381,6 +419,17 @@ class Tap:
             self._report("blind", reason, error)
             if reason != "sink":
                 self._tell((Noted(RUN, self.sink.at, {semconv.STREAMGAUGE_BLIND: reason}),))
+
+
+def _name(request: Request) -> str:
+    """What the run's span is called."""
+    if request.operation in semconv.INFERENCE:
+        return request.model
+    named = _NAMED.get(request.operation)
+    return request.agent_name if named is None else str(request.attributes.get(named) or "")
+
+
+_NAMED = {semconv.EXECUTE_TOOL: semconv.GEN_AI_TOOL_NAME, semconv.RPC: semconv.MCP_METHOD_NAME}
 
 
 class _Rest(list[Any]):

@@ -8,6 +8,22 @@ from typing import Any
 from streamgauge.wire import Outcome
 
 
+class Sink:
+    """Its `asked` is set when the caller asks for the next piece."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    @property
+    def asked(self) -> int:
+        return 1
+
+    @asked.setter
+    def asked(self, at: int) -> None:
+        assert at > 0
+        self._exchange.resumed()
+
+
 @dataclass
 class Exchange:
     """One exchange, as it was told."""
@@ -57,6 +73,18 @@ class Exchange:
         assert not self.ended
         assert at > 0
         self.pieces.append(data)
+
+    def told(self, data: bytes, at: int) -> tuple[bytes | tuple[()], int]:
+        self.data(data, at)
+        return (), 0
+
+    @property
+    def held(self) -> list[tuple[bytes, int, int]]:
+        return []
+
+    @property
+    def sink(self) -> Sink:
+        return Sink(self)
 
     def resumed(self) -> None:
         self.asks += 1

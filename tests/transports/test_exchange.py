@@ -126,6 +126,8 @@ PATHS: dict[str, tuple[str, str, tuple[bytes, bytes], str | None]] = {
     "of no dialect, no stream": ("POST", "/my/agent", JSON, None),
     "joined again": ("GET", CHAT, EVENTS, "openai-chat"),
     "a list": ("GET", CHAT, JSON, None),
+    "not said what it is": ("OPTIONS", CHAT, (b"allow", b"POST"), None),
+    "not said what it is, of no dialect": ("GET", "/", (b"etag", b"1"), None),
 }
 
 

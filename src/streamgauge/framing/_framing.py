@@ -23,6 +23,11 @@ class Framing(Protocol):
     def pending_bytes(self) -> bytes:
         """What has been fed of an event that is not complete yet; after `finish`, what was left over."""
 
+    @property
+    def between(self) -> bool:
+        """Surely between two events, with nothing kept back: how the next is read does not depend on what came before.
+        False where nobody asks."""
+
     def feed(self, data: bytes) -> Sequence[Any]:
         """Read what arrived.
 

@@ -39,6 +39,7 @@ class AWSEventStreamFraming:
     """One stream's framing, as `Framing` describes it. Its events are `ServerSentEvent`s."""
 
     __slots__ = ("_broken", "_checked", "_max", "_tail", "_wanted")
+    between = False
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max = max_event_bytes

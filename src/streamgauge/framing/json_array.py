@@ -45,6 +45,7 @@ class JSONFraming:
     __slots__ = (
         "_broken", "_depth", "_escaped", "_first", "_in_array", "_in_string", "_in_word", "_lost", "_max", "_tail",
     )  # fmt: skip
+    between = False
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max = max_event_bytes

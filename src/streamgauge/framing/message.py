@@ -12,6 +12,7 @@ class MessageFraming:
     """One stream's framing, as `Framing` describes it. Its events are the messages: `str` or `bytes`, as they came."""
 
     __slots__ = ("_broken", "_max")
+    between = False
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max = max_event_bytes

@@ -31,6 +31,11 @@ class NDJSONFraming:
         """The unfinished line."""
         return bytes(self._tail)
 
+    @property
+    def between(self) -> bool:
+        """See `Framing`."""
+        return not (self._first or self._tail or self._broken)
+
     def feed(self, data: bytes) -> list[str]:
         """Read what arrived; `str` is taken as UTF-8. See `Framing.feed`."""
         if data.__class__ is not bytes:

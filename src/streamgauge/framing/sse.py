@@ -28,12 +28,12 @@ class SSEFraming:
         "_block",
         "_block_bytes",
         "_broken",
-        "_clean",
         "_first",
         "_id",
         "_max",
         "_skip_lf",
         "_tail",
+        "between",
         "comments",
     )
 
@@ -44,7 +44,8 @@ class SSEFraming:
         self._block: list[bytes] = []  # the field lines of the event that is not complete yet
         self._block_bytes = 0
         self._tail = bytearray()  # the line that is not complete yet
-        self._clean = False  # between two events, with nothing kept back
+        self.between = False
+        """See `Framing`."""
         self._first = True  # the first line has not come: it may begin with a byte order mark
         self._skip_lf = False  # the last byte was a CR, which has already ended its line
         self._id = ""
@@ -63,7 +64,7 @@ class SSEFraming:
         end = len(data) - 2
         # The usual read is one event of one data line: it needs neither lines nor a block.
         if (
-            self._clean
+            self.between
             and data.startswith(b"data:")
             and data.find(b"\n") == end <= self._max
             and data[-1] == 10
@@ -115,7 +116,7 @@ class SSEFraming:
             self._tail += rest
             if len(self._tail) > self._max and len(self._tail) - self._mark() > self._max:
                 return self._break(events)
-        self._clean = not (self._tail or self._block or self._skip_lf)
+        self.between = not (self._tail or self._block or self._skip_lf)
         return events
 
     def _mark(self) -> int:
@@ -149,7 +150,7 @@ class SSEFraming:
 
     def _break(self, events: list[ServerSentEvent]) -> list[ServerSentEvent]:
         """Give up: hand out the events before, or raise where there are none."""
-        self._clean = False
+        self.between = False
         self._block = []
         self._tail = bytearray()
         self._broken = f"an event of the event stream is larger than {self._max} bytes"

@@ -17,8 +17,8 @@ from opentelemetry.trace import Tracer
 from streamgauge import semconv
 from streamgauge.aggregates import Aggregates, Point
 from streamgauge.recorder.attributes import Attributes, Content
-from streamgauge.recorder.context import ambient, carried, is_traced, parent_of, within
-from streamgauge.recorder.stream import Stream, current
+from streamgauge.recorder.context import ambient, carried, is_traced, parent_of
+from streamgauge.recorder.stream import Stream, current, within
 from streamgauge.recorder.variants import ContentStream, MeteredContentStream, MeteredStream
 from streamgauge.semconv import Profile
 from streamgauge.wire import Request

@@ -7,7 +7,8 @@ OpenTelemetry but the rare stall.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import sub
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.context import Context
@@ -99,6 +100,32 @@ class Clocks:
         else:
             self._gap(operation, gap, asked, at)
         self.at = at
+        self.inward = self._inward_between
+
+    def record_alike(self, key: str, kind: str, sizes: Sequence[int], asked: Sequence[int], at: Sequence[int]) -> None:
+        """The same of many chunks, alone each, of one operation and one kind, with texts of those sizes. In a tenth of
+        the time."""
+        self.source_ns += sum(at) - sum(asked)
+        operation = self.operations.get(key)
+        if operation is None:
+            return
+        if kind is operation.steady:
+            operation.text_bytes += sum(sizes)
+        else:
+            for size, time in zip(sizes, at, strict=True):
+                operation.tally(kind, size, time)
+        gaps = list(map(sub, at, (operation.last, *at)))
+        if operation.low < min(gaps) and max(gaps) <= operation.high:
+            operation.gaps[operation.bucket] += len(gaps)  # type: ignore[index]
+            operation.last = self.at = at[-1]
+        else:
+            for gap, time, since in zip(gaps, at, asked, strict=True):
+                operation.last = time
+                if operation.low < gap <= operation.high:
+                    operation.gaps[operation.bucket] += 1  # type: ignore[index]
+                else:
+                    self._gap(operation, gap, since, time)
+                self.at = time
         self.inward = self._inward_between
 
     def stay_inward(self) -> None:

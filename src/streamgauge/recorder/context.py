@@ -11,7 +11,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-__all__ = ["ambient", "carried", "is_traced", "parent_of", "within"]
+__all__ = ["ambient", "carried", "is_traced", "parent_of"]
 
 _OWN: ContextVar[Any] = ContextVar("streamgauge-context")
 
@@ -46,12 +46,6 @@ def parent_of(carrier: Mapping[str, str]) -> Context:
 def is_traced() -> bool:
     """A span is current here."""
     return trace.get_current_span().get_span_context().is_valid
-
-
-def within(context: Context) -> Context:
-    """`context`, over all else that is current here."""
-    around = otel_context.get_current()
-    return Context({**around, **context}) if around else context
 
 
 def carried(context: Context) -> dict[str, str]:

@@ -33,7 +33,7 @@ from streamgauge.wire import Outcome, Request
 if TYPE_CHECKING:
     from streamgauge.recorder import Recorder
 
-__all__ = ["Stream", "current"]
+__all__ = ["Stream", "current", "within"]
 
 _CURRENT = otel_context.create_key("streamgauge-stream")
 """A weak reference: the stream itself holds the context."""
@@ -44,6 +44,8 @@ _ERROR_TYPES = {
     Outcome.TIMED_OUT: "timeout",
     Outcome.SHUTDOWN: "shutdown",
 }
+_CALLS = semconv.INFERENCE | {semconv.RPC}
+"""Operations that are a request to somebody else."""
 _NAMING = frozenset(
     {
         semconv.GEN_AI_REQUEST_MODEL,
@@ -60,6 +62,15 @@ _NAMING = frozenset(
 def current() -> Stream | None:
     """The stream, or run, whose code is running in this context."""
     return _stream_in(otel_context.get_current())
+
+
+def within(context: Context) -> Context:
+    """A stream's context over all else that is current here; what is current here where that is inside it already."""
+    around = otel_context.get_current()
+    if not around:
+        return context
+    inside = otel_context.get_value(_CURRENT, around) is otel_context.get_value(_CURRENT, context)
+    return around if inside else Context({**around, **context})
 
 
 def _stream_in(context: Context) -> Stream | None:
@@ -156,7 +167,7 @@ class Stream(Retries):
     def _kind_of(self, operation: Operation) -> SpanKind:
         if operation.key == RUN and self.request.served:
             return SpanKind.SERVER
-        return SpanKind.CLIENT if operation.operation in semconv.INFERENCE else SpanKind.INTERNAL
+        return SpanKind.CLIENT if operation.operation in _CALLS else SpanKind.INTERNAL
 
     def _close(self, signal: Closed) -> None:
         operation = self.operations.get(signal.key)

@@ -17,6 +17,8 @@ class _Looking(Stream):
 
     __slots__ = ()
 
+    record_alike = None  # type: ignore[assignment]  # it looks at texts
+
     def record(self, signals: Signals, asked: int, at: int) -> None:
         if isinstance(signals, Chunk):
             self._look(signals, at)

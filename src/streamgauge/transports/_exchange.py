@@ -27,6 +27,12 @@ Opener: TypeAlias = Callable[["Asked"], "Tap | None"]
 
 MAX_BODY_BYTES = 1_048_576
 """Of a request, to be looked at for its model and parameters; a larger one is passed on all the same."""
+_UNTYPED = "application/octet-stream"
+"""What an answer is that does not say (RFC 9110, 8.3)."""
+HELD_BYTES = 16_384
+"""About 60 chunks of a model's."""
+HELD_NS = 100_000_000
+"""The first piece after that tells them."""
 _REMEMBERED = 4_096
 """Requests whose next attempt is known as one."""
 _REMEMBERED_NS = 600_000_000_000
@@ -224,7 +230,7 @@ class Exchange:
             elif name == b"content-encoding":
                 coding = f"{coding},{value.decode('latin-1')}" if coding else value.decode("latin-1")
         if self._tap is None:
-            self._open(content_type)
+            self._open(content_type or _UNTYPED)
         self._head = {"status": status, "content_type": content_type, "coding": coding}
         if self._tap is not None:
             self._tap.aside("http.response", self._head)
@@ -241,6 +247,8 @@ class Exchange:
         sink = self._sink
         if asked is None:
             asked = sink.asked
+        else:
+            sink.asked = asked
         try:
             signals = tap.read(data, at)
         except Exception as error:
@@ -251,6 +259,27 @@ class Exchange:
             tap.unrecorded(error)
         if self._watch._eager:
             sink.asked = at
+
+    def told(self, data: bytes, at: int) -> tuple[bytes | tuple[()], int]:
+        """As `data`, after what is `held`.
+
+        Returns: what the pieces end with that may be held from now on, and until when.
+        """
+        tap = self._tap
+        if tap is None:
+            return (), 0
+        if tap.held:
+            tap.tell_held()
+        self.data(data, at)
+        return tap.alike, at + HELD_NS
+
+    @property
+    def held(self) -> list[tuple[bytes, int, int]]:
+        """Pieces that have not been told yet, as (data, asked, at). A client keeps there what looks like one more chunk
+        like the last, up to `HELD_BYTES`: between two pieces the caller's work takes all that the processor had at
+        hand, so that what is told alone costs three times as much as what is told together. What is of another kind
+        is `told` at once, after these. They are told before an end, too, whoever brings that about."""
+        return self._tap.held if self._tap is not None else []
 
     def written(self, read: int, written: int) -> None:
         """A piece of the answer that was read at one time was written at the other."""
@@ -307,6 +336,11 @@ class Exchange:
     def context(self) -> Any:
         """What is to be current where the answer is made; None where no stream is open."""
         return self._sink.context if self._tap is not None else None
+
+    @property
+    def sink(self) -> Any:
+        """Where it is kept when the next piece was asked for; None where no stream was opened."""
+        return self._sink
 
 
 def described(headers: Mapping[str, str]) -> Headers:

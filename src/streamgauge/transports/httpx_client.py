@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from streamgauge.transports._dropped import dropped, ready
+from streamgauge.transports._exchange import HELD_BYTES
 from streamgauge.wire import Outcome
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ PACKAGES = ("httpx", "httpx2")
 """The packages whose transports these are."""
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_NOTHING: bytes | tuple[()] = ()
+"""No piece ends with that."""
 _SWITCHED = 101
 """From here on the connection speaks another protocol."""
 
@@ -244,12 +247,21 @@ class _Body(_EitherBody):
 
     def __iter__(self) -> Iterator[bytes]:
         exchange = self._s_exchange
-        data, resumed = exchange.data, exchange.resumed
+        told, hold, sink = exchange.told, exchange.held.append, exchange.sink
+        asked = sink.asked  # of the first piece: the wait is the one for the answer
+        like, until, room = _NOTHING, 0, 0
         try:
             for piece in self._s_wrapped:
-                data(piece, _clock())
+                at = _clock()
+                # No call of ours here: one alone costs as much as all the rest.
+                if at < until and room > 0 and piece.__class__ is bytes and piece.endswith(like):
+                    hold((piece, asked, at))
+                    room -= len(piece)
+                else:
+                    like, until = told(piece, at)
+                    room = HELD_BYTES
                 yield piece
-                resumed()
+                sink.asked = asked = _clock()
         except GeneratorExit:  # closing the body, or dropping it, will say how it ended
             raise
         except BaseException as error:
@@ -267,8 +279,36 @@ class _AsyncBody(_EitherBody):
 
     def __aiter__(self) -> Any:
         pieces = self._s_wrapped.__aiter__()
-        kind = _GeneratedPieces if isinstance(pieces, AsyncGenerator) else _Pieces
-        return kind(self, pieces)
+        return self._generated(pieces) if isinstance(pieces, AsyncGenerator) else _Pieces(self, pieces)
+
+    async def _generated(self, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        """One reading, where the wrapped stream is read by such a generator too: who closes or drops that one does so
+        with this one. See `_Body`."""
+        exchange = self._s_exchange
+        told, hold, sink = exchange.told, exchange.held.append, exchange.sink
+        asked = sink.asked
+        like, until, room = _NOTHING, 0, 0
+        away = False
+        try:
+            async for piece in pieces:
+                at = _clock()
+                if at < until and room > 0 and piece.__class__ is bytes and piece.endswith(like):
+                    hold((piece, asked, at))
+                    room -= len(piece)
+                else:
+                    like, until = told(piece, at)
+                    room = HELD_BYTES
+                away = True
+                yield piece
+                away = False
+                sink.asked = asked = _clock()
+        except BaseException as error:
+            if away:  # the reader's: it closes this, or throws something in
+                await pieces.aclose()
+            elif not isinstance(error, GeneratorExit):  # that is: this very call was dropped
+                self._s_over(error)
+            raise
+        exchange.end()
 
     async def aclose(self) -> None:
         self._s_given_up()
@@ -276,7 +316,8 @@ class _AsyncBody(_EitherBody):
 
 
 class _Pieces:
-    """One reading of an async body: no generator, which an event loop would have to look after."""
+    """One reading of an async body that is not read by a generator: nor is this one, which an event loop would have to
+    look after."""
 
     __slots__ = ("_begun", "_body", "_data", "_exchange", "_next", "_pieces", "_resumed")
 
@@ -307,21 +348,6 @@ class _Pieces:
         self._data(piece, _clock())
         self._begun = True
         return piece
-
-
-class _GeneratedPieces(_Pieces):
-    """The same, where the wrapped stream is read by an async generator: a client closes such a one by itself."""
-
-    __slots__ = ()
-
-    async def asend(self, value: Any) -> Any:
-        return await self._pieces.asend(value)
-
-    async def athrow(self, *error: Any) -> Any:
-        return await self._pieces.athrow(*error)
-
-    async def aclose(self) -> None:
-        await self._pieces.aclose()
 
 
 def _body_of(response: Any, package: ModuleType) -> bytes:

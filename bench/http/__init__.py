@@ -1,0 +1,1 @@
+"""What the HTTP transports cost, measured beside other proxies and other instrumentations. `make bench-http`."""
