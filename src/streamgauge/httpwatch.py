@@ -13,7 +13,7 @@ from streamgauge.tap import Tap
 from streamgauge.transports._exchange import Asked, Watch
 from streamgauge.wire import Request
 
-__all__ = ["ANSWERING", "watch"]
+__all__ = ["ANSWERING", "warm", "watch"]
 
 log = logging.getLogger("streamgauge")
 
@@ -85,3 +85,10 @@ def watch(
         return pipeline().open(request, at=asked.at, framing=HTTP, carrier=carrier)
 
     return Watch(opener, lambda tap: recorder.carried(tap.sink.context), eager=eager)
+
+
+def warm() -> None:
+    """Import what a first exchange would: for a server, whose other callers would wait for it."""
+    dialects.by_path("/")
+    dialects.loaded("{}")
+    recorder.parent_of({"traceparent": ""})

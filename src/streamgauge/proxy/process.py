@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import logging
 import os
 import signal
@@ -144,6 +145,9 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop, "signal", number)
         loop.add_signal_handler(signal.SIGHUP, hung_up, lambda: self.stop("signal", signal.SIGHUP))
+        httpwatch.warm()
+        gc.collect()
+        gc.freeze()  # what is there from the start is not looked at again by each collection
         self._turn()
         self._accepting = True
         ready()
