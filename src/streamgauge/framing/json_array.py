@@ -22,13 +22,14 @@ _BOM = b"\xef\xbb\xbf"
 _QUOTE, _BACKSLASH, _COMMA, _OPEN, _CLOSE = b'"\\,[]'
 # Each of the patterns that are looked for matches at least the empty text.
 _SPACE = re.compile(rb"[ \t\r\n]*+")
-# What needs no look at its brackets one by one: whole strings, and brackets with no others between. Possessive, so that
-# nothing is read more than three times: where a string or a bracket has no end in this data. Unrolled: a third faster.
-_PLAIN = rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+'
-_FLAT = re.compile(rb"%b(?:[{\[]%b[}\]]%b)*+" % (_PLAIN, _PLAIN, _PLAIN), re.DOTALL)
-_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+# What needs no look at its brackets one by one: whole strings, and brackets with no others between. The classes are
+# possessive, so that nothing is read more than three times: where a string or a bracket has no end in this data. The
+# groups are not: in CPython before 3.11.5 such ones match wrongly (gh-101955). Unrolled: a third faster.
+_PLAIN = rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*"[^"{}\[\]]*+)*'
+_FLAT = re.compile(rb"%b(?:[{\[]%b[}\]]%b)*" % (_PLAIN, _PLAIN, _PLAIN), re.DOTALL)
+_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*', re.DOTALL)
 _WORD = re.compile(rb"[-+.0-9A-Za-z]*+")
-_SCALAR = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+|true|false|null")
+_SCALAR = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?|true|false|null")
 
 
 class Whole(bytes):
