@@ -34,7 +34,7 @@ interop: $(INTEROP)/.ready ## the real agent packages, wrapped and unwrapped (an
 	$(INTEROP)/bin/python -m pytest -q tests/interop
 
 interop-sdks: $(SDKS)/.ready ## the real SDKs of model APIs and protocols, wrapped and through the proxy
-	$(SDKS)/bin/python -m pytest -q tests/interop_sdks tests/dialects
+	$(SDKS)/bin/python -m pytest -q tests/interop_sdks tests/dialects tests/framing/test_aws_event_stream.py
 
 bench: $(INTEROP)/.ready ## what it costs, beside a floor and a peer; run it alone
 	$(INTEROP)/bin/python -m bench
