@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -31,11 +30,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def proxy_command() -> list[str]:
     """How the proxy is started."""
-    command = [sys.executable, "-m", "streamgauge", "proxy"]
-    helped = subprocess.run([*command, "--help"], capture_output=True, timeout=30)
-    if helped.returncode != 0:
-        pytest.skip("there is no proxy yet")
-    return command
+    return [sys.executable, "-m", "streamgauge", "proxy"]
 
 
 @pytest.fixture(scope="session")

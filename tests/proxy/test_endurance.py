@@ -128,7 +128,7 @@ async def test_a_caller_who_takes_nothing_is_not_read_for(tmp_path: Path) -> Non
         await reader.readuntil(b"\r\n\r\n")
         last = -1
         async with asyncio.timeout(30):
-            while last != written:  # until no more is taken of it
+            while last != written:  # nothing tells that a source is held back, but half a second without a piece does
                 last = written
                 await asyncio.sleep(0.5)
         assert 0 < written < 64 * MIB, "no more than kernels keep for two connections"

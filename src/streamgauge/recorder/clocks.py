@@ -229,7 +229,7 @@ class Clocks:
         self.caller_ns = max(self.caller_ns, self.at - self.opened - source)
         return source, self.caller_ns
 
-    # What `Stream` knows ----------------------------------------------------------------------------------------
+    # What `Retries` and `Stream` write: a clock needs it, and knows neither labels nor spans -----------------------
 
     def common(self) -> Labels:
         """The run's common labels."""
