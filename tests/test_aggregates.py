@@ -63,7 +63,7 @@ def test_counters_add_up() -> None:
 )
 def test_a_value_is_in_the_bucket_up_to_whose_bound_it_goes(value: float, bucket: int) -> None:
     aggregates = Aggregates()
-    aggregates.record([(CALLS, WITH_ERROR, value, Exemplar(value, 1, 2, 3))])
+    aggregates.record([(CALLS, WITH_ERROR, value, (1, 2, 3))])
     found = read(aggregates, CALLS)[WITH_ERROR]
     assert found.counts == [int(index == bucket) for index in range(len(CALLS.buckets) + 1)]
     assert (found.count, found.sum) == (1, value)
@@ -73,10 +73,8 @@ def test_a_value_is_in_the_bucket_up_to_whose_bound_it_goes(value: float, bucket
 def test_distributions_are_merged() -> None:
     aggregates = Aggregates()
     given = Distribution([1, 0, 2, 0, 0, 0, 0, 0, 0], 9.0)
-    given.exemplars = {0: Exemplar(1, 1, 1, 1), 2: Exemplar(3, 1, 1, 1)}
-    aggregates.record(
-        [(CALLS, WITH_ERROR, 1, Exemplar(1, 9, 9, 9)), (CALLS, WITH_ERROR, given, Exemplar(1.5, 5, 5, 5))]
-    )
+    given.exemplars = {0: Exemplar(1, 1, 1, 1), 1: Exemplar(1.5, 5, 5, 5), 2: Exemplar(3, 1, 1, 1)}
+    aggregates.record([(CALLS, WITH_ERROR, 1, (9, 9, 9)), (CALLS, WITH_ERROR, given, None)])
     aggregates.record([(CALLS, WITH_ERROR, given, None)])
     found = read(aggregates, CALLS)[WITH_ERROR]
     assert (found.counts, found.sum) == ([3, 0, 4, 0, 0, 0, 0, 0, 0], 19.0)
@@ -86,11 +84,11 @@ def test_distributions_are_merged() -> None:
 
 def test_what_is_read_is_a_copy() -> None:
     aggregates = Aggregates()
-    aggregates.record([(CALLS, WITH_ERROR, 1, Exemplar(1, 1, 1, 1)), (semconv.CHUNKS, TEXT, 1, None)])
+    aggregates.record([(CALLS, WITH_ERROR, 1, (1, 1, 1)), (semconv.CHUNKS, TEXT, 1, None)])
     first = aggregates.collect(0)
     before = {family.metric: dict(family.series) for family in first}
     counts = before[CALLS][WITH_ERROR].counts.copy()
-    aggregates.record([(CALLS, WITH_ERROR, 1, Exemplar(0.5, 1, 1, 1)), (semconv.CHUNKS, TEXT, 1, None)])
+    aggregates.record([(CALLS, WITH_ERROR, 0.5, (1, 1, 1)), (semconv.CHUNKS, TEXT, 1, None)])
     after = {family.metric: family.series for family in first}
     assert after[CALLS][WITH_ERROR].counts == counts
     assert after[CALLS][WITH_ERROR].exemplars == {0: Exemplar(1, 1, 1, 1)}

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from streamgauge import semconv
-from streamgauge.semconv import COMMON_LABELS, HISTOGRAM, Metric
+from streamgauge.semconv import COMMON_LABELS, Metric
 
 log = logging.getLogger("streamgauge")
 
-__all__ = ["OTHER", "Aggregates", "Distribution", "Exemplar", "Family", "Labels", "Point", "Sample", "Watched"]
+__all__ = ["OTHER", "Aggregates", "Distribution", "Exemplar", "Family", "Labels", "Origin", "Point", "Watched"]
 
 OTHER = "other"
 """Stands for every label value beyond the cap."""
@@ -48,7 +49,7 @@ class Distribution:
         self.counts = counts
         self.sum = total
         self.exemplars: dict[int, Any] = {}
-        """Bucket: its `Exemplar`."""
+        """Bucket: the fields of its `Exemplar`, made one only where somebody reads it."""
 
     @property
     def count(self) -> int:
@@ -65,29 +66,11 @@ class Distribution:
         self.exemplars.update(other.exemplars)
 
 
-Sample: TypeAlias = tuple[float, int, int, int]
-"""The fields of an `Exemplar`: made one only where somebody reads it."""
-Point: TypeAlias = tuple[Metric, Labels, float | Distribution, Sample | None]
-"""What is recorded: an amount of a counter, a value or a whole distribution of a histogram."""
-
-
-def _observe(
-    series: dict[Labels, float | Distribution], metric: Metric, labels: Labels, value: Any, exemplar: Sample | None
-) -> None:
-    """Count one value, or a whole distribution, of a histogram."""
-    distribution: Any = series.get(labels)
-    if distribution is None:
-        distribution = series[labels] = Distribution([0] * (len(metric.buckets) + 1), 0.0)
-    if value.__class__ is Distribution:
-        distribution.merge(value)
-        value = exemplar[0] if exemplar is not None else 0
-        bucket = bisect_left(metric.buckets, value)
-    else:
-        bucket = bisect_left(metric.buckets, value)
-        distribution.counts[bucket] += 1
-        distribution.sum += value
-    if exemplar is not None:
-        distribution.exemplars[bucket] = exemplar
+Origin: TypeAlias = tuple[int, int, int]
+"""Of an exemplar: epoch in nanoseconds, trace id, span id."""
+Point: TypeAlias = tuple[Metric, Labels, float | Distribution, Origin | None]
+"""What is recorded: an amount of a counter, a value or a whole distribution of a histogram; and of a histogram's value
+where it came from, if it is to be an exemplar. A distribution brings its own."""
 
 
 class Watched(Protocol):
@@ -128,7 +111,7 @@ class Aggregates:
         self._label_cap = label_cap
         self._values: dict[str, set[str]] = {}
         self._capped: dict[tuple[Labels, Labels], Labels] = {}
-        self._series: dict[Metric, dict[Labels, float | Distribution]] = {metric: {} for metric in self.metrics}
+        self._series: defaultdict[Metric, dict[Labels, Any]] = defaultdict(dict)
         self._watched: set[Watched] = set()
         self._gauged: dict[Labels, object] = {}
         self._late: list[Iterable[Point]] = []
@@ -172,16 +155,27 @@ class Aggregates:
         if self._recording:
             return  # this has interrupted the loop below, which goes on with it
         self._recording = True
+        late: list[Iterable[Any]] = self._late
+        known = self._series
         try:
-            while self._late:
-                for metric, labels, value, exemplar in self._late.pop(0):
-                    series = self._series.get(metric)
-                    if series is None:
-                        series = self._series[metric] = {}
-                    if metric.kind == HISTOGRAM:
-                        _observe(series, metric, labels, value, exemplar)
-                    else:
-                        series[labels] = series.get(labels, 0) + value  # type: ignore[operator]
+            while late:
+                for metric, labels, value, origin in late.pop(0):  # one loop without a call: there are 14 in a stream
+                    series = known[metric]
+                    bounds = metric.buckets
+                    if not bounds:
+                        series[labels] = series.get(labels, 0) + value
+                        continue
+                    distribution = series.get(labels)
+                    if distribution is None:
+                        distribution = series[labels] = Distribution([0] * (len(bounds) + 1), 0.0)
+                    if value.__class__ is Distribution:
+                        distribution.merge(value)
+                        continue
+                    bucket = bisect_left(bounds, value)
+                    distribution.counts[bucket] += 1
+                    distribution.sum += value
+                    if origin is not None:
+                        distribution.exemplars[bucket] = (value, *origin)
         finally:
             self._recording = False
 
@@ -220,13 +214,12 @@ class Aggregates:
             while True:
                 changes = self._changes
                 watched = [(stream, stream.partials()) for stream in list(self._watched)]
-                merged: dict[Metric, dict[Labels, float | Distribution]] = {
-                    metric: {
+                merged: defaultdict[Metric, dict[Labels, Any]] = defaultdict(dict)
+                for metric, series in list(self._series.items()):
+                    merged[metric] = {
                         labels: value.copy() if isinstance(value, Distribution) else value
                         for labels, value in list(series.items())
                     }
-                    for metric, series in list(self._series.items())
-                }
                 if changes == self._changes:  # else interrupted by who has recorded: once more
                     break
         view = Aggregates(())
@@ -248,7 +241,7 @@ class Aggregates:
             gauged = list(self._gauged)
         for labels in gauged:
             active, silent, oldest = gauges.get(labels, (0, 0, 0.0))
-            merged.setdefault(semconv.ACTIVE, {})[labels] = active
-            merged.setdefault(semconv.SILENT, {})[labels] = silent
-            merged.setdefault(semconv.OLDEST, {})[labels] = oldest
+            merged[semconv.ACTIVE][labels] = active
+            merged[semconv.SILENT][labels] = silent
+            merged[semconv.OLDEST][labels] = oldest
         return [Family(metric, merged.get(metric, {})) for metric in self.metrics]

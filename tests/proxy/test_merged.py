@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streamgauge import semconv
-from streamgauge.aggregates import OTHER, Aggregates, Distribution, Exemplar, Labels
+from streamgauge.aggregates import OTHER, Aggregates, Distribution, Labels
 from streamgauge.proxy.merged import Merged, Reporter
 from telemetry.parts import COMMON, EPOCH_NS, NOW, OpenStream
 
@@ -41,8 +41,7 @@ class Worker:
         self.numbers.record([(semconv.WAIT, (*COMMON, "source"), seconds, None)])
 
     def took(self, seconds: float, epoch_ns: int = EPOCH_NS) -> None:
-        exemplar = Exemplar(seconds, epoch_ns, self.number, epoch_ns)
-        self.numbers.record([(semconv.FIRST_BYTE, COMMON, seconds, exemplar)])
+        self.numbers.record([(semconv.FIRST_BYTE, COMMON, seconds, (epoch_ns, self.number, epoch_ns))])
 
 
 @pytest.fixture

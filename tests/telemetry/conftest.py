@@ -21,11 +21,12 @@ def aggregates() -> Aggregates:
     gaps = Distribution([0] * (len(semconv.GAP_SECONDS) + 1), 0.75)
     gaps.counts[3] = 5
     gaps.counts[-1] = 2
+    gaps.exemplars[len(semconv.GAP_SECONDS)] = Exemplar(700.5, EPOCH_NS, *SPAN)
     filled.record(
         [
             *observed(0.3, 0.31, 4.0),
             *observed(9000.0, error="RateLimitError"),
-            (semconv.PER_CHUNK, COMMON, gaps, Exemplar(700.5, EPOCH_NS, *SPAN)),
+            (semconv.PER_CHUNK, COMMON, gaps, None),
             (semconv.TOKEN_USAGE, (*COMMON, "input"), 1200, None),
             (semconv.STREAMS, (*COMMON, "completed", ""), 3, None),
             (semconv.STREAMS, (*COMMON, "failed", 'quote " slash \\ line\nend'), 1, None),

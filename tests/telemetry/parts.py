@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from streamgauge import semconv
-from streamgauge.aggregates import Exemplar, Labels, Point
+from streamgauge.aggregates import Labels, Point
 
 COMMON: Labels = ("chat", "openai", "gpt-5", "helper", "api.openai.com", "openai_chat", "inprocess")
 SPAN = (0x0123456789ABCDEF0123456789ABCDEF, 0xFEDCBA9876543210)
@@ -46,8 +46,7 @@ def clock() -> int:
 
 def observed(*values: float, metric: semconv.Metric = semconv.OPERATION_DURATION, error: str = "") -> list[Point]:
     return [
-        (metric, (*COMMON, error, "failed" if error else "completed"), value, Exemplar(value, EPOCH_NS, *SPAN))
-        for value in values
+        (metric, (*COMMON, error, "failed" if error else "completed"), value, (EPOCH_NS, *SPAN)) for value in values
     ]
 
 

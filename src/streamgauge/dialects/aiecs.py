@@ -133,7 +133,8 @@ class Aiecs(Dialect):
         if read is None:
             return NOTHING
         scope = data.get("loop_scope")
-        run_id = word(field(scope, "run_id")) or word(data.get("run_id"))
+        run_id = word(field(scope, "run_id")) if scope is not None else ""
+        run_id = run_id or word(data.get("run_id"))
         key = f"dawp:{run_id}" if run_id else ""
         if key == self._nested:
             return read(self, data, at)

@@ -8,6 +8,7 @@ from typing import Any
 
 from streamgauge import semconv
 from streamgauge.recorder.operations import Operation
+from streamgauge.recorder.points import Tallies
 from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Profile
 from streamgauge.wire import Outcome, Request
 
@@ -102,11 +103,11 @@ class Attributes:
             attributes.update(self.plain(given))
         return self.profiled(kind, attributes)
 
-    def closing(self, operation: Operation, outcome: Outcome, error_type: str) -> dict[str, Any]:
+    def closing(self, operation: Operation, outcome: Outcome, error_type: str, tallies: Tallies) -> dict[str, Any]:
         """What was learned since, without what only the stream as a whole knows. Not in the profile's names yet."""
         kind = operation.operation
         attributes = operation.attributes or {}
-        attributes[semconv.STREAMGAUGE_OUTCOME] = str(outcome)
+        attributes[semconv.STREAMGAUGE_OUTCOME] = outcome.value
         if error_type:
             attributes[semconv.ERROR_TYPE] = error_type
         if operation.unseen:
@@ -120,13 +121,17 @@ class Attributes:
             first = (operation.first_chunk - operation.start) / 1e9
             attributes[semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = first
         if operation.gaps is not None:
-            tallies = list(operation.tallies())
-            attributes[semconv.STREAMGAUGE_STREAM_CHUNKS] = sum(chunks for _, chunks, _ in tallies)
-            attributes[semconv.STREAMGAUGE_STREAM_BYTES] = sum(size for _, _, size in tallies)
+            chunks = bytes_ = 0
+            for _, number, size in tallies:
+                chunks += number
+                bytes_ += size
+            attributes[semconv.STREAMGAUGE_STREAM_CHUNKS] = chunks
+            attributes[semconv.STREAMGAUGE_STREAM_BYTES] = bytes_
             if operation.longest:
                 attributes[semconv.STREAMGAUGE_STREAM_LONGEST_GAP] = operation.longest / 1e9
-        for token_type, count in operation.tokens():
-            attributes[_USAGE[token_type]] = count
+        if operation.usage is not None:
+            for token_type, count in operation.tokens():
+                attributes[_USAGE[token_type]] = count
         if operation.content:
             import json  # 1 ms, and only where content is asked for
 

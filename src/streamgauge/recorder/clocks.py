@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry.context import Context
 
 from streamgauge import semconv
-from streamgauge.aggregates import Distribution, Labels, Point
+from streamgauge.aggregates import Distribution, Labels, Origin, Point
 from streamgauge.recorder.operations import Operation
-from streamgauge.recorder.points import Origin
 from streamgauge.signals import RUN, Chunk, Signals
 
 if TYPE_CHECKING:
@@ -201,10 +200,9 @@ class Clocks:
         self.stalls += 1
         labels = (*self.common(), "tool" if self.tools else "generation")
         origin = self.origin(self.operations.get(RUN), at)
-        exemplar = (waited / 1e9, *origin) if origin is not None else None
         points: list[Point] = [
             (semconv.STALLS, labels, 1, None),
-            (semconv.STALL_DURATION, labels, waited / 1e9, exemplar),
+            (semconv.STALL_DURATION, labels, waited / 1e9, origin),
         ]
         self.recorder.record(points, self.context)
 

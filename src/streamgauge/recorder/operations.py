@@ -159,17 +159,25 @@ class Operation:
     def gap_count(self) -> int:
         return sum(self.gaps) if self.gaps is not None else 0
 
-    def tallies(self) -> Iterator[tuple[str, int, int]]:
+    def tallies(self) -> list[tuple[str, int, int]]:
         """(kind, chunks, bytes) of each kind that came."""
-        texts = self.segments + self.gap_count()  # all of them: nothing is counted twice per chunk
+        found: list[tuple[str, int, int]] = []
+        texts = self.segments  # and the gaps: all chunks, as nothing is counted twice per chunk
+        if not texts and not self.others:
+            return found
+        if self.gaps is not None:
+            texts += sum(self.gaps)
         if self.others:
             for kind, (chunks, size) in list(self.others.items()):
                 texts -= chunks
-                yield kind, chunks, size
+                found.append((kind, chunks, size))
         # Read from another thread the two counts are of two moments: what was once seen is never taken back.
-        texts = self.seen_texts = max(texts, self.seen_texts)
+        if texts < self.seen_texts:
+            texts = self.seen_texts
+        self.seen_texts = texts
         if texts:
-            yield TEXT, texts, self.text_bytes
+            found.append((TEXT, texts, self.text_bytes))
+        return found
 
     def below(self, other: Operation) -> bool:
         """It is open somewhere below `other`."""

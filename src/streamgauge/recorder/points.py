@@ -5,20 +5,22 @@ Times are nanoseconds of the stream's clock; what is reported is in seconds.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from streamgauge import semconv
-from streamgauge.aggregates import Aggregates, Distribution, Labels, Point
+from streamgauge.aggregates import Aggregates, Distribution, Labels, Origin, Point
 from streamgauge.recorder.operations import Operation
 from streamgauge.recorder.pace import Pace
-from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Metric, Profile
+from streamgauge.semconv import EXECUTE_TOOL, INFERENCE, INVOKE_AGENT, Profile
 from streamgauge.signals import REASONING, TEXT, TOOL_CALL
 from streamgauge.wire import Granularity, Outcome
 
 __all__ = [
     "LabelSets",
-    "Origin",
+    "Tallies",
     "closing_points",
     "granularity_label",
     "label_sets",
@@ -28,9 +30,8 @@ __all__ = [
     "wait_points",
 ]
 
-Origin: TypeAlias = tuple[int, int, int]
-"""Of an exemplar: epoch in nanoseconds, trace id, span id."""
-_Observed: TypeAlias = tuple[Metric, Labels, float]
+Tallies: TypeAlias = Sequence[tuple[str, int, int]]
+"""Of an operation's chunks: (kind, how many, bytes)."""
 
 _KINDS = frozenset({TEXT, REASONING, TOOL_CALL})
 _GRANULARITIES = frozenset({"", *map(str, Granularity)})
@@ -82,41 +83,45 @@ def closing_points(
         tool_labels: of a tool's execution: its name and the error's type.
         served: it is the run of a stream that is served: its duration and its first token are in `served_points`.
     """
-    duration = ((operation.end or operation.start) - operation.start) / 1e9
+    start = operation.start
+    duration = ((operation.end or start) - start) / 1e9
     kind = operation.operation
-    observed: list[_Observed] = []
-    if not served and (kind in INFERENCE or kind == INVOKE_AGENT):
-        metric = profile.inference_duration if kind in INFERENCE else profile.duration
-        observed.append((metric, sets.duration, duration))
+    inference = kind in INFERENCE
+    points: list[Point] = []
     if kind == INVOKE_AGENT:
-        observed += (
-            (semconv.AGENT_DURATION, sets.failed, duration),
-            (semconv.AGENT_INFERENCE_CALLS, sets.failed, operation.inference_calls),
-            (semconv.AGENT_TOOL_CALLS, sets.failed, operation.tool_calls),
+        failed = sets.failed
+        points += (
+            (semconv.AGENT_DURATION, failed, duration, origin),
+            (semconv.AGENT_INFERENCE_CALLS, failed, operation.inference_calls, origin),
+            (semconv.AGENT_TOOL_CALLS, failed, operation.tool_calls, origin),
         )
+        if not served:
+            points.append((profile.duration, sets.duration, duration, origin))
+    elif inference and not served:
+        points.append((profile.inference_duration, sets.duration, duration, origin))
     elif kind == EXECUTE_TOOL:
-        observed.append((semconv.TOOL_DURATION, (*sets.common, *tool_labels), duration))
-    if operation.first_chunk and not served and (operation.parent is None or kind in INFERENCE):
-        observed.append((profile.first_chunk, sets.granular, (operation.first_chunk - operation.start) / 1e9))
-    if operation.usage is not None and (kind in INFERENCE or not operation.child_usage):
+        points.append((semconv.TOOL_DURATION, (*sets.common, *tool_labels), duration, origin))
+    if operation.first_chunk and not served and (inference or operation.parent is None):
+        points.append((profile.first_chunk, sets.granular, (operation.first_chunk - start) / 1e9, origin))
+    if operation.usage is not None and (inference or not operation.child_usage):
         for token_type, count in operation.tokens():
-            observed += [(metric, (*sets.common, *own), count) for metric, own in profile.tokens[token_type]]
-    return _exemplified(observed, origin)
+            points += [(metric, (*sets.common, *own), count, origin) for metric, own in profile.tokens[token_type]]
+    return points
 
 
 def served_points(run: Operation, sets: LabelSets, origin: Origin | None, completed: bool, pace: Pace) -> list[Point]:
     """What the run of a stream that is served comes to for who serves it. The clocks are, as the conventions have it,
     those of successful answers."""
-    observed: list[_Observed] = [
-        (semconv.SERVER_DURATION, sets.duration, ((run.end or run.start) - run.start) / 1e9),
+    points: list[Point] = [
+        (semconv.SERVER_DURATION, sets.duration, ((run.end or run.start) - run.start) / 1e9, origin),
     ]
     if completed and run.first_chunk:
-        observed.append((semconv.SERVER_FIRST_TOKEN, sets.granular, (run.first_chunk - run.start) / 1e9))
+        points.append((semconv.SERVER_FIRST_TOKEN, sets.granular, (run.first_chunk - run.start) / 1e9, origin))
         # What comes in whole messages, or was sliced afterwards, does not come as it was generated.
         per_token = pace.per_token_s(run) if sets.granular[-1] == Granularity.TOKEN else 0.0
         if per_token:
-            observed.append((semconv.SERVER_PER_TOKEN, sets.common, per_token))
-    return _exemplified(observed, origin)
+            points.append((semconv.SERVER_PER_TOKEN, sets.common, per_token, origin))
+    return points
 
 
 def run_points(
@@ -129,42 +134,39 @@ def run_points(
         waits: nanoseconds, as `Clocks.waits`.
         rate: chunks per second; 0 where fewer than two came.
     """
-    observed: list[_Observed] = []
-    if first_byte:
-        observed.append((semconv.FIRST_BYTE, sets.common, (first_byte - run.start) / 1e9))
-    if run.first_answer:
-        observed.append((semconv.FIRST_ANSWER, sets.granular, (run.first_answer - run.start) / 1e9))
-    if rate:
-        observed.append((semconv.CHUNK_RATE, sets.granular, rate))
-    points = _exemplified(observed, origin)
+    points = wait_points(waits, sets.common)
     points.append((semconv.STREAMS, sets.ended, 1, None))
-    points += wait_points(waits, sets.common)
+    if first_byte:
+        points.append((semconv.FIRST_BYTE, sets.common, (first_byte - run.start) / 1e9, origin))
+    if run.first_answer:
+        points.append((semconv.FIRST_ANSWER, sets.granular, (run.first_answer - run.start) / 1e9, origin))
+    if rate:
+        points.append((semconv.CHUNK_RATE, sets.granular, rate, origin))
     return points
 
 
-def _exemplified(observed: list[_Observed], origin: Origin | None) -> list[Point]:
-    if origin is None:
-        return [(metric, labels, value, None) for metric, labels, value in observed]
-    return [(metric, labels, value, (value, *origin)) for metric, labels, value in observed]
-
-
 def live_points(
-    operation: Operation, common: Labels, profile: Profile, origin: Origin | None, aggregates: Aggregates
+    operation: Operation,
+    common: Labels,
+    profile: Profile,
+    origin: Origin | None,
+    aggregates: Aggregates,
+    tallies: Tallies,
 ) -> list[Point]:
     """What an operation has counted up to now: these are the same points while it is open and when it ends."""
     points: list[Point] = []
-    gaps = operation.gaps
-    if gaps is None and operation.others is None:
-        return points
-    for kind, chunks, size in operation.tallies():
+    for kind, chunks, size in tallies:
         if kind not in _KINDS:
             (kind,) = aggregates.cap((semconv.KIND,), (kind,))
         labels = (*common, kind)
         points.append((semconv.CHUNKS, labels, chunks, None))
         points.append((semconv.BYTES, labels, size, None))
-    if operation.longest and gaps is not None:
-        exemplar = (operation.longest / 1e9, *origin) if origin is not None else None
-        points.append((profile.per_chunk, common, Distribution(gaps.copy(), operation.gap_total() / 1e9), exemplar))
+    longest, gaps = operation.longest, operation.gaps
+    if longest and gaps is not None:
+        distribution = Distribution(gaps.copy(), operation.gap_total() / 1e9)
+        if origin is not None:
+            distribution.exemplars[bisect_left(profile.per_chunk.buckets, longest / 1e9)] = (longest / 1e9, *origin)
+        points.append((profile.per_chunk, common, distribution, None))
     return points
 
 

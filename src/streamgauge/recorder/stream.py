@@ -11,12 +11,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from streamgauge import semconv
-from streamgauge.aggregates import Labels, Point
+from streamgauge.aggregates import Labels, Origin, Point
 from streamgauge.recorder.attributes import span_name
 from streamgauge.recorder.operations import Operation
 from streamgauge.recorder.pace import Pace
 from streamgauge.recorder.points import (
-    Origin,
+    Tallies,
     closing_points,
     granularity_label,
     label_sets,
@@ -76,6 +76,14 @@ def within(context: Context) -> Context:
 def _stream_in(context: Context) -> Stream | None:
     found = otel_context.get_value(_CURRENT, context)
     return found() if isinstance(found, ReferenceType) else None
+
+
+def _error_type(signal: Closed) -> str:
+    """Of what did not just complete."""
+    outcome = signal.outcome
+    if signal.error_type and outcome in (Outcome.FAILED, Outcome.TRUNCATED):
+        return signal.error_type
+    return _ERROR_TYPES.get(outcome, "")
 
 
 class Stream(Retries):
@@ -173,6 +181,9 @@ class Stream(Retries):
         operation = self.operations.get(signal.key)
         if operation is None:
             return
+        if len(self.operations) == 1:
+            self._finish(operation, signal)
+            return
         ending = [other for other in reversed(self.operations.values()) if other.below(operation)]
         for below in ending:
             below.unseen = signal.outcome is Outcome.COMPLETED
@@ -191,50 +202,58 @@ class Stream(Retries):
 
     def _finish(self, operation: Operation, signal: Closed) -> None:
         """Close one operation that has none open below it. Once: a shutdown may come at the same time."""
-        at = max(signal.at, operation.below_until)
-        if operation.segments:
-            at = max(at, operation.last)
-        if operation.parent is not None:  # which lasts at least as long: a chunk may be read after its step was over
-            operation.parent.below_until = max(operation.parent.below_until, at)
-        with self.recorder.aggregates.lock:
+        at = signal.at
+        if at < operation.below_until:
+            at = operation.below_until
+        gaps = operation.gaps
+        if gaps is not None and at < operation.last:
+            at = operation.last
+        parent = operation.parent
+        if parent is not None and parent.below_until < at:
+            parent.below_until = at  # it lasts at least as long: a chunk may be read after its step was over
+        recorder = self.recorder
+        aggregates = recorder.aggregates
+        with aggregates.lock:
             if operation.end is not None:
                 return
             operation.end = at
         outcome = signal.outcome
-        error_type = _ERROR_TYPES.get(outcome, "")
-        if outcome in (Outcome.FAILED, Outcome.TRUNCATED) and signal.error_type:
-            error_type = signal.error_type
+        error_type = "" if outcome is Outcome.COMPLETED else _error_type(signal)
         is_run = operation.key == RUN
         if operation.operation == EXECUTE_TOOL:
             self.tools -= 1
         operation.told_above(self.outer.operations.get(RUN) if self.outer is not None else None)
-        self._gaps += operation.gap_count()
-        self._gap_ns += operation.gap_total()
+        if gaps is not None:
+            self._gaps += sum(gaps)
+            self._gap_ns += operation.gap_total()
         if self._pace is not None:
             self._pace.add(operation)
-        recorder = self.recorder
         points: list[Point] = []
+        tallies: Tallies = ()
         try:
             if operation.retry is not None:
                 self.end_retry(operation, at)
-            points = self._points(operation, outcome, error_type, at)
+            tallies = operation.tallies()
+            points = self._points(operation, outcome, error_type, at, tallies)
         finally:  # whatever fails, it is gone, and its span ends
             try:
-                with recorder.aggregates.lock:  # counted here, gone there: nothing is seen twice, or not at all
+                with aggregates.lock:  # counted here, gone there: nothing is seen twice, or not at all
                     self.operations.pop(operation.key, None)
                     if is_run:
-                        recorder.aggregates.unwatch_locked(self)
+                        aggregates.unwatch_locked(self)
                         recorder.streams.discard(self)
-                    recorder.aggregates.record_locked(points)
+                    aggregates.record_locked(points)
             finally:
-                self._end_span(operation, signal, outcome, error_type, at)
+                self._end_span(operation, signal, outcome, error_type, at, tallies)
         if recorder.mirrored:
             recorder.mirror(points, context_of(operation))
         if is_run:
             self._ended = operation.frozen or ()
             self.tell_outer(outcome, error_type, at)
 
-    def _points(self, operation: Operation, outcome: Outcome, error_type: str, at: int) -> list[Point]:
+    def _points(
+        self, operation: Operation, outcome: Outcome, error_type: str, at: int, tallies: Tallies
+    ) -> list[Point]:
         aggregates, profile = self.recorder.aggregates, self.recorder.profile
         common = operation.frozen or self._settled(operation)
         tool_labels: Labels = ()
@@ -250,25 +269,29 @@ class Stream(Retries):
         points = closing_points(operation, sets, profile, origin, tool_labels, served=pace is not None)
         if pace is not None:
             points += served_points(operation, sets, origin, outcome is Outcome.COMPLETED, pace)
-        points += live_points(operation, common, profile, origin, aggregates)
+        if tallies:
+            points += live_points(operation, common, profile, origin, aggregates, tallies)
         if operation.key == RUN and self._counted:
             operation.waits = self.waits()
             rate = self._gaps * 1e9 / self._gap_ns if self._gap_ns else 0.0
             points += run_points(operation, sets, origin, self.first_byte, operation.waits, rate)
         return points
 
-    def _end_span(self, operation: Operation, signal: Closed, outcome: Outcome, error_type: str, at: int) -> None:
+    def _end_span(
+        self, operation: Operation, signal: Closed, outcome: Outcome, error_type: str, at: int, tallies: Tallies
+    ) -> None:
         span: Span = operation.span
         recorder = self.recorder
         try:
             if span.is_recording():
-                attributes = recorder.attributes.closing(operation, outcome, error_type)
+                attributes = recorder.attributes.closing(operation, outcome, error_type, tallies)
                 if operation.key == RUN and self._counted:
                     self._stream_attributes(operation, attributes)
                 span.set_attributes(recorder.attributes.profiled(operation.operation, attributes))
-                intended = outcome in _UNSET_STATUS and not recorder.intended_ends_are_errors
-                if not intended and outcome is not Outcome.COMPLETED:
-                    span.set_status(Status(StatusCode.ERROR, signal.message[:1024] or str(outcome)))
+                if outcome is not Outcome.COMPLETED:
+                    intended = outcome in _UNSET_STATUS and not recorder.intended_ends_are_errors
+                    if not intended:
+                        span.set_status(Status(StatusCode.ERROR, signal.message[:1024] or str(outcome)))
         finally:
             span.end(at + self.anchor)
 
@@ -286,6 +309,8 @@ class Stream(Retries):
 
     def finish(self, at: int, outcome: Outcome = Outcome.COMPLETED) -> None:
         """Close all that is still open, whatever fails on the way."""
+        if not self.operations and self._added is None and self._ended:
+            return  # its end came with an event, and has closed all
         try:
             added = self.take_added()
             if added is not None and (labels := self._ended or self.common()):
@@ -360,11 +385,9 @@ class Stream(Retries):
 
     def _settled(self, operation: Operation) -> Labels:
         """The same, from now on for good: two threads may ask, and a counter is not to change its series."""
-        common = self.common_of(operation)
         with self.recorder.aggregates.lock:
-            if operation.frozen is None:
-                operation.frozen = common
-            return operation.frozen
+            common = operation.frozen = self.common_of(operation)
+            return common
 
     def origin(self, operation: Operation | None, at: int) -> Origin | None:
         """What the exemplars of an operation point at."""
@@ -403,10 +426,10 @@ class Stream(Retries):
             waits = partial.waits or running
         if not partial.segments and not any(waits):
             return []  # and a name that comes later may still be its label
+        recorder = self.recorder
         common = self._settled(partial)
-        return live_points(partial, common, self.recorder.profile, None, self.recorder.aggregates) + wait_points(
-            waits, common
-        )
+        live = live_points(partial, common, recorder.profile, None, recorder.aggregates, partial.tallies())
+        return live + wait_points(waits, common)
 
 
 Stream.apply_one = {
