@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import add
 from threading import RLock
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -61,7 +62,7 @@ class Distribution:
         return copied
 
     def merge(self, other: Distribution) -> None:
-        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.counts = list(map(add, self.counts, other.counts))
         self.sum += other.sum
         self.exemplars.update(other.exemplars)
 

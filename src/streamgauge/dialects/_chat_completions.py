@@ -12,12 +12,13 @@ Source: openai 3.54.0, `types/chat/chat_completion_chunk.py`, `types/chat/chat_c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from streamgauge import semconv
 from streamgauge.dialects._answers import AUDIO, IMAGE, failure, frame, json_text, requested, word
 from streamgauge.dialects._chat_pieces import calls, details, parts, piece_of_object, thought_or_argument, usage_of
-from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
+from streamgauge.dialects._dialect import NOTHING, Dialect, field, fields, loaded
 from streamgauge.signals import REASONING, RUN, TEXT, TOOL_CALL, Chunk, Closed, Noted, Signal, Signals
 from streamgauge.wire import Granularity, Outcome, ServerSentEvent
 
@@ -26,6 +27,7 @@ __all__ = ["ChatCompletions"]
 _DONE: Final = "[DONE]"
 _REASONS: Final = {"tool_calls": "tool_call", "function_call": "tool_call", "model_length": "length"}
 """Finish reasons that the conventions call otherwise."""
+_PLAIN: Final = frozenset({"content", "role"})
 _NO_ID: Final = "null"
 """What mistralai writes for a tool call's id that is not there."""
 
@@ -134,22 +136,25 @@ class ChatCompletions(Dialect):
 
     def _read(self, event: Any, at: int, signals: list[Signal], whole: bool, failed: bool) -> bool:
         """Read a chunk or a whole answer; whether it was one."""
-        groq = field(event, "x_groq")
-        error = field(event, "error") or field(groq, "error")
-        if not error and (failed or field(event, "object") == "error"):
+        get = fields(event)
+        groq = get("x_groq")
+        error = get("error") or (groq is not None and field(groq, "error"))
+        if not error and (failed or get("object") == "error"):
             error, failed = event, True
-        choices = field(event, "choices")
+        choices = get("choices")
         known = isinstance(choices, list | tuple)
         if not (known or error or groq or failed):
             return False
-        self._name(event, at, signals)
-        usage = field(event, "usage") or field(groq, "usage")
+        if not self._named:
+            self._name(get, at, signals)
+        usage = get("usage") or (groq is not None and field(groq, "usage"))
         for choice in choices if known else ():
-            index = field(choice, "index")
+            of_choice = fields(choice)
+            index = of_choice("index")
             index = index if index.__class__ is int else 0
-            whole = self._choice(index, choice, at, signals, whole)
-            error = error or field(choice, "error")
-            usage = usage or field(choice, "usage")
+            whole = self._choice(index, of_choice, at, signals, whole)
+            error = error or of_choice("error")
+            usage = usage or of_choice("usage")
             failed |= self._reasons[index] == "error"
             if self._named:
                 self._live.add(index)
@@ -157,7 +162,7 @@ class ChatCompletions(Dialect):
             self._finished(at, signals)
         if usage:
             self._owed = usage
-            if not any(signal.__class__ is Chunk for signal in signals):
+            if not signals or Chunk not in map(type, signals):
                 self._pay(at, signals)
         if error or failed:
             self._fail(at, signals, error)
@@ -165,54 +170,57 @@ class ChatCompletions(Dialect):
             self._close(at, signals)
         return True
 
-    def _name(self, event: Any, at: int, signals: list[Signal]) -> None:
-        if self._named:
+    def _name(self, get: Callable[[str], Any], at: int, signals: list[Signal]) -> None:
+        id_, model = word(get("id")), word(get("model"))
+        if not (id_ or model):  # Azure's first chunk has both, and empty
             return
-        facts = {
-            semconv.GEN_AI_RESPONSE_ID: word(field(event, "id")),
-            semconv.GEN_AI_RESPONSE_MODEL: word(field(event, "model")),
-        }
-        if any(facts.values()):  # Azure's first chunk has both, and empty
-            self._named = True
-            signals.append(Noted(RUN, at, {name: value for name, value in facts.items() if value}))
+        self._named = True
+        facts = {semconv.GEN_AI_RESPONSE_ID: id_, semconv.GEN_AI_RESPONSE_MODEL: model}
+        signals.append(Noted(RUN, at, facts if id_ and model else {name: it for name, it in facts.items() if it}))
 
-    def _choice(self, index: int, choice: Any, at: int, signals: list[Signal], whole: bool) -> bool:
+    def _choice(self, index: int, get: Callable[[str], Any], at: int, signals: list[Signal], whole: bool) -> bool:
         """Read a choice; whether it is one of a whole answer. `whole`: it came as a JSON document."""
-        reason = word(field(choice, "finish_reason"))
+        reason = word(get("finish_reason"))
         if reason:
             self._reasons[index] = _REASONS.get(reason, reason)
         else:
             self._reasons.setdefault(index, "")
-        delta = field(choice, "delta")
+        delta = get("delta")
         if delta is not None:
-            self._delta(index, delta, at, signals)
+            if delta:
+                self._delta(index, delta, at, signals)
             return False
-        message = field(choice, "message")
+        message = get("message")
         if message is not None:
             for call in calls(message):
                 self._call(index, call, at, signals, whole=True)
             return True
-        text = word(field(choice, "text"))
+        text = word(get("text"))
         if text and not whole:  # a legacy completion has one form for the stream and for the whole
             signals.append(Chunk(RUN, at, TEXT, text))
         return whole
 
     def _delta(self, index: int, delta: Any, at: int, signals: list[Signal]) -> None:
-        reasoning = word(field(delta, "reasoning_content")) or word(field(delta, "reasoning"))
-        reasoning = reasoning or details(field(delta, "reasoning_details"))  # which repeat it, where it is there
+        get = fields(delta)
+        content = get("content")
+        if content.__class__ is str and delta.__class__ is dict and _PLAIN.issuperset(delta):
+            if content:
+                signals.append(Chunk(RUN, at, TEXT, content))
+            return
+        reasoning = word(get("reasoning_content")) or word(get("reasoning"))
+        reasoning = reasoning or details(get("reasoning_details"))  # which repeat it, where it is there
         if reasoning:
             signals.append(Chunk(RUN, at, REASONING, reasoning))
-        content = field(delta, "content")
         if content:
-            signals.extend(Chunk(RUN, at, kind, text) for kind, text in parts(content))
-        refusal = word(field(delta, "refusal"))
+            signals.extend([Chunk(RUN, at, kind, text) for kind, text in parts(content)])
+        refusal = word(get("refusal"))
         if refusal:
             signals.append(Chunk(RUN, at, TEXT, refusal))
-        audio = field(delta, "audio")
+        audio = get("audio")
         if audio:
             pieces = ((TEXT, word(field(audio, "transcript"))), (AUDIO, word(field(audio, "data"))))
             signals.extend(Chunk(RUN, at, kind, text) for kind, text in pieces if text)
-        images = field(delta, "images")
+        images = get("images")
         if isinstance(images, list):
             urls = (word(field(field(image, "image_url"), "url")) for image in images)
             signals.extend(Chunk(RUN, at, IMAGE, url) for url in urls if url)

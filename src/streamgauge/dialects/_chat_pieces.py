@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from streamgauge.dialects._answers import count, first, word
-from streamgauge.dialects._dialect import field
+from streamgauge.dialects._dialect import field, fields
 from streamgauge.signals import REASONING, RUN, TEXT, TOOL_CALL, Chunk, Usage
 
 __all__ = ["calls", "details", "parts", "piece_of_object", "thought_or_argument", "usage_of"]
 
+_PLAIN: Final = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 _THINKING: Final = frozenset({"content", "reasoning", "reasoning_content", "reasoning_details", "role"})
 
 
@@ -59,12 +60,17 @@ def piece_of_object(delta: Any, at: int) -> Chunk | None:
 
 def usage_of(usage: Any, at: int) -> Usage | None:
     """The tokens of a `usage` object; None where it tells none: a call that took no tokens is a server's blank."""
-    taken, given = count(field(usage, "prompt_tokens")), count(field(usage, "completion_tokens"))
+    if not usage:
+        return None
+    get = fields(usage)
+    taken, given = count(get("prompt_tokens")), count(get("completion_tokens"))
     if not taken and not given:
         return None
-    read, written = field(usage, "prompt_tokens_details"), field(usage, "completion_tokens_details")
-    reasoning = first(count(field(written, "reasoning_tokens")), count(field(usage, "reasoning_tokens")))
-    if taken and given is not None and reasoning and count(field(usage, "total_tokens")) == taken + given + reasoning:
+    if usage.__class__ is dict and usage.keys() <= _PLAIN:
+        return Usage(RUN, at, taken, given)
+    read, written = fields(get("prompt_tokens_details")), fields(get("completion_tokens_details"))
+    reasoning = first(count(written("reasoning_tokens")), count(get("reasoning_tokens")))
+    if taken and given is not None and reasoning and count(get("total_tokens")) == taken + given + reasoning:
         given += reasoning  # xAI counts them apart
     return Usage(
         RUN,
@@ -72,12 +78,12 @@ def usage_of(usage: Any, at: int) -> Usage | None:
         taken,
         given,
         first(
-            count(field(read, "cached_tokens")),
-            count(field(usage, "prompt_cache_hit_tokens")),  # DeepSeek
-            count(field(usage, "cache_read_input_tokens")),  # LiteLLM
-            count(field(usage, "cached_tokens")),  # Moonshot
+            count(read("cached_tokens")),
+            count(get("prompt_cache_hit_tokens")),  # DeepSeek
+            count(get("cache_read_input_tokens")),  # LiteLLM
+            count(get("cached_tokens")),  # Moonshot
         ),
-        first(count(field(read, "cache_write_tokens")), count(field(usage, "cache_creation_input_tokens"))),
+        first(count(read("cache_write_tokens")), count(get("cache_creation_input_tokens"))),
         reasoning,
     )
 

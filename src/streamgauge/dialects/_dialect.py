@@ -7,13 +7,13 @@ knows neither OpenTelemetry nor transports. An event that it does not know is ne
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, cast
 
 from streamgauge.signals import Signal, Signals
 from streamgauge.wire import Granularity, ServerSentEvent
 
-__all__ = ["NOTHING", "Dialect", "field", "loaded", "plain"]
+__all__ = ["NOTHING", "Dialect", "field", "fields", "loaded", "plain"]
 
 NOTHING: tuple[Signal, ...] = ()
 _MISSING = object()
@@ -112,6 +112,11 @@ def field(data: Any, name: str, default: Any = None) -> Any:
     if found is not _MISSING:
         return found
     return data.get(name, default) if isinstance(data, Mapping) else default
+
+
+def fields(data: Any) -> Callable[[str], Any]:
+    """`field` of that data, for who asks for many: of a mapping at no more than its own cost."""
+    return data.get if data.__class__ is dict else partial(field, data)
 
 
 def loaded(data: Any) -> Any:

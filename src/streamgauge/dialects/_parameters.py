@@ -28,8 +28,8 @@ def parameters(body: Any, names: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if body.__class__ is not dict and not isinstance(body, Mapping):  # that of an abstract class costs 0.4 µs
         return found
-    for key, attribute in names.items():
-        value = body.get(key)
+    for key in filter(body.__contains__, names):
+        attribute, value = names[key], body[key]
         if value is None:
             continue
         if attribute == semconv.GEN_AI_REQUEST_STOP_SEQUENCES:

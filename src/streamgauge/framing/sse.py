@@ -44,7 +44,7 @@ class SSEFraming:
         self._block: list[bytes] = []  # the field lines of the event that is not complete yet
         self._block_bytes = 0
         self._tail = bytearray()  # the line that is not complete yet
-        self.between = False
+        self.between = True
         """See `Framing`."""
         self._first = True  # the first line has not come: it may begin with a byte order mark
         self._skip_lf = False  # the last byte was a CR, which has already ended its line
@@ -71,7 +71,16 @@ class SSEFraming:
             and b"\r" not in data
         ):
             start = 6 if data[5] == 32 else 5
+            self._first = False
             return [ServerSentEvent(data[start:end].decode("utf-8", "replace"), "message", self._id)]
+        if self.between and data.startswith(b"data:") and data.endswith(b"\n\n") and b"\r" not in data:
+            blocks = data[:-2].split(b"\n\n")  # the same of several, as a stream's last event comes with its mark
+            if data.count(b"\n") == 2 * len(blocks) and max(map(len, blocks)) <= self._max:
+                texts = [block.decode("utf-8", "replace") for block in blocks if block.startswith(b"data:")]
+                if len(texts) == len(blocks):
+                    self._first = False
+                    id_ = self._id
+                    return [ServerSentEvent(text[6 if text[5:6] == " " else 5 :], "message", id_) for text in texts]
         if self._broken:
             raise FramingError(self._broken)
         if not data:

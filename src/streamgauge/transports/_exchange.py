@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from operator import itemgetter, methodcaller
 from typing import Any, TypeAlias
 
 from streamgauge.tap import Tap
@@ -44,6 +46,12 @@ _CARRIED = frozenset(
     }
 )  # fmt: skip
 """What a propagator may read. No other header goes any further."""
+_WANTED = _CARRIED | {b"content-type", b"x-stainless-retry-count", b"idempotency-key"}
+"""Of a request."""
+_TELLING = frozenset({b"content-type", b"content-encoding"})
+"""Of an answer."""
+_name = itemgetter(0)
+_lower = methodcaller("lower")
 
 
 class Asked:
@@ -149,15 +157,16 @@ class Exchange:
         self._head: dict[str, Any] | None = None
         self._keys: list[tuple[bytes, ...]] = []
         retry = key = trace = b""
-        for name, value in headers:
-            name = name.lower()
+        lows = list(map(_lower, map(_name, headers)))
+        for number in compress(range(len(lows)), map(_WANTED.__contains__, lows)):  # no step of ours for all the others
+            name, value = lows[number], headers[number][1]
             if name == b"content-type":
                 asked.content_type = value.decode("latin-1")
             elif name == b"x-stainless-retry-count":
                 retry = value
             elif name == b"idempotency-key":
                 key = value
-            elif name in _CARRIED:
+            else:
                 asked.carrier[name.decode("latin-1")] = value.decode("latin-1")
                 if name == b"traceparent":
                     trace = value.split(b"-")[1] if value.count(b"-") >= 3 else b""
@@ -223,11 +232,12 @@ class Exchange:
         if self._ended:
             return
         content_type = coding = ""
-        for name, value in headers:
-            name = name.lower()
-            if name == b"content-type":
+        lows = list(map(_lower, map(_name, headers)))
+        for number in compress(range(len(lows)), map(_TELLING.__contains__, lows)):
+            value = headers[number][1]
+            if lows[number] == b"content-type":
                 content_type = value.decode("latin-1")
-            elif name == b"content-encoding":
+            else:
                 coding = f"{coding},{value.decode('latin-1')}" if coding else value.decode("latin-1")
         if self._tap is None:
             self._open(content_type or _UNTYPED)

@@ -14,6 +14,8 @@ import json
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
+from itertools import compress
+from operator import itemgetter, methodcaller
 
 __all__ = [
     "Answer",
@@ -42,6 +44,9 @@ _HOP_BY_HOP = frozenset(
 )  # fmt: skip
 _READ = _HOP_BY_HOP | {b"host", b"content-length", b"expect", _TOKEN_FIELD}
 """Fields of a request that are looked at; all others just go on."""
+_READ_IN_ANSWER = _HOP_BY_HOP | {b"content-length", b"retry-after", b"trailer"}
+_name = itemgetter(0)
+_lower = methodcaller("lower")
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _NO_TRAILER = _READ | {b"trailer", b"authorization", b"cookie", b"set-cookie", b"content-encoding", b"content-type"}
 """Fields that change how a message is read have no place in trailers (RFC 9110, 6.5.1)."""
@@ -138,24 +143,26 @@ def read_request(raw: bytes, fields: Fields, *, max_target_bytes: int, max_heade
     host: bytes | None = None
     named: set[bytes] | None = None
     request = Request(method, b"", b"", fields)
-    kept = request.lines
+    kept = lines[1:-2]
+    gone: list[int] = []
     request.is_1_0 = version == b"HTTP/1.0"
     request.keep_alive = not request.is_1_0
-    for number, (name, value) in enumerate(fields, 1):
-        low = name.lower()
-        if low not in _READ:
-            kept.append(lines[number])
-        elif low == b"host":
+    lows = list(map(_lower, map(_name, fields)))
+    for number in compress(range(len(lows)), map(_READ.__contains__, lows)):  # no step of ours for all the others
+        low, value = lows[number], fields[number][1]
+        if low == b"host":
             if host is not None:
                 raise _bad("more than one Host")
             host = value
-            kept.append(b"")
-        elif low == b"content-length":
+            kept[number] = b""
+            continue
+        if low == b"content-length":
             if request.length is not None or not value.isdigit() or len(value) > 18:
                 raise _bad("a Content-Length that is not one number")
             request.length = int(value)
-            kept.append(lines[number])
-        elif low == b"transfer-encoding":
+            continue
+        gone.append(number)
+        if low == b"transfer-encoding":
             if request.chunked or value.lower() != b"chunked" or request.is_1_0:
                 raise _bad("a Transfer-Encoding other than chunked")
             request.chunked = True
@@ -183,6 +190,9 @@ def read_request(raw: bytes, fields: Fields, *, max_target_bytes: int, max_heade
     _read_target(request, target, host)
     if request.tokens:
         request.fields = [field for field in fields if field[0].lower() != _TOKEN_FIELD]
+    for number in reversed(gone):
+        del kept[number]
+    request.lines = kept
     if named:
         named.discard(b"content-length")
         request.lines = [line for line in kept if not line or line.partition(b":")[0].lower() not in named]
@@ -233,7 +243,8 @@ def upstream_head(request: Request, target: bytes, host_line: bytes, carried: di
         lines = [line for line in lines if not line or line.partition(b":")[0].lower() not in names]
         lines.extend(f"{name}: {value}".encode("latin-1") for name, value in carried.items())
     head = [b"%b %b HTTP/1.1" % (request.method, target)]
-    head.extend([line or host_line for line in lines])
+    head.extend(lines)
+    head[head.index(b"", 1)] = host_line
     if request.chunked:
         head.append(b"Transfer-Encoding: chunked")
     if request.continues:
@@ -254,7 +265,7 @@ class Answer:
         self.reason = reason
         self.fields = fields
         """All of them."""
-        self.kept: Fields = []
+        self.kept = fields
         """Those that go on."""
         self.length: int | None = None
         self.chunked = False
@@ -269,29 +280,32 @@ def read_answer(status: int, reason: bytes, fields: Fields) -> Answer:
     Raises: Refused, where its body's end could be read in two ways.
     """
     answer = Answer(status, reason, fields)
-    kept = answer.kept
+    kept = answer.kept = fields.copy()
+    gone: list[int] = []
     named: set[bytes] = set()
-    for field in fields:
-        low = field[0].lower()
+    lows = list(map(_lower, map(_name, fields)))
+    for number in compress(range(len(lows)), map(_READ_IN_ANSWER.__contains__, lows)):
+        low, value = lows[number], fields[number][1]
         if low == b"content-length":
-            if answer.length is not None or not field[1].isdigit():
+            if answer.length is not None or not value.isdigit():
                 raise Refused(502, "upstream_failed", "")
-            answer.length = int(field[1])
-            kept.append(field)
-        elif low not in _HOP_BY_HOP:
-            kept.append(field)
-            if low == b"retry-after":
-                answer.retry_after = field[1]
-            elif low == b"trailer":
-                answer.promised = True
-        elif low == b"transfer-encoding":
-            if answer.chunked or field[1].lower() != b"chunked":
-                raise Refused(502, "upstream_failed", "")
-            answer.chunked = True
-        elif low == b"connection" and field[1].lower() not in (b"close", b"keep-alive"):
-            named.update(word.strip() for word in field[1].lower().split(b","))
+            answer.length = int(value)
+        elif low == b"retry-after":
+            answer.retry_after = value
+        elif low == b"trailer":
+            answer.promised = True
+        else:
+            gone.append(number)
+            if low == b"transfer-encoding":
+                if answer.chunked or value.lower() != b"chunked":
+                    raise Refused(502, "upstream_failed", "")
+                answer.chunked = True
+            elif low == b"connection" and value.lower() not in (b"close", b"keep-alive"):
+                named.update(word.strip() for word in value.lower().split(b","))
     if answer.chunked and answer.length is not None:
         raise Refused(502, "upstream_failed", "")
+    for number in reversed(gone):
+        del kept[number]
     if named:
         named.discard(b"content-length")
         answer.kept = [field for field in kept if field[0].lower() not in named]

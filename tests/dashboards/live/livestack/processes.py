@@ -60,7 +60,9 @@ def environment(**variables: str) -> dict[str, str]:
 class Process:
     """One that says in lines what it does; they are kept for those who look why a test failed."""
 
-    def __init__(self, *arguments: str | Path, cwd: Path, name: str, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *arguments: str | Path, cwd: Path, name: str, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -73,7 +75,9 @@ class Process:
         self._reader.start()
 
     @classmethod
-    def python(cls, *arguments: str | Path, cwd: Path, name: str, variables: Mapping[str, str] | None = None) -> Process:
+    def python(
+        cls, *arguments: str | Path, cwd: Path, name: str, variables: Mapping[str, str] | None = None
+    ) -> Process:
         return cls(sys.executable, *arguments, cwd=cwd, name=name, variables=variables)
 
     def _read(self) -> None:

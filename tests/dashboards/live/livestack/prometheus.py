@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import yaml
+
 from livestack.processes import ROOT, Process, command, free_port, until
 
 __all__ = ["Answer", "Prometheus", "Series"]

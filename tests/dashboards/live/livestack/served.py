@@ -39,7 +39,7 @@ def main() -> None:
     made = streamgauge.setup(metrics_exporter="prometheus", metrics_host="127.0.0.1", metrics_port=0)
     assert made.telemetry is not None
     assert made.telemetry.metrics_address is not None
-    app = streamgauge.asgi.Middleware(application, provider_name="own")
+    app = streamgauge.asgi.Middleware(application, provider_name="own", agent_name="helper")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         print(f"served: {port}, metrics {made.telemetry.metrics_address[1]}", flush=True)
