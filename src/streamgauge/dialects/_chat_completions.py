@@ -27,7 +27,14 @@ __all__ = ["ChatCompletions"]
 _DONE: Final = "[DONE]"
 _REASONS: Final = {"tool_calls": "tool_call", "function_call": "tool_call", "model_length": "length"}
 """Finish reasons that the conventions call otherwise."""
+_FAILED: Final = frozenset({"", "error"})
 _PLAIN: Final = frozenset({"content", "role"})
+"""What a delta has that is text and nothing else; and, in such a chunk, the choice and the chunk."""
+_CHOICE: Final = frozenset({"delta", "finish_reason", "index", "logprobs"})
+_CHUNK: Final = "chat.completion.chunk"
+_LAST: Final = frozenset(
+    {"choices", "created", "id", "model", "object", "obfuscation", "service_tier", "system_fingerprint", "usage"}
+)
 _NO_ID: Final = "null"
 """What mistralai writes for a tool call's id that is not there."""
 
@@ -57,14 +64,24 @@ class ChatCompletions(Dialect):
         self._over = False
 
     def feed(self, data: Any, at: int) -> Signals:
-        event = loaded(data) if data.__class__ is ServerSentEvent else data
+        event = data
+        if data.__class__ is ServerSentEvent:
+            if data.data == _DONE:
+                signals: list[Signal] = []
+                if not self._over:
+                    self._close(at, signals)
+                return signals
+            event = loaded(data)
         # One more piece of one kind, and nothing else: what a stream is made of. An error comes without one, or with a
         # finish reason.
         try:
             if event.__class__ is dict:
                 (choice,) = event["choices"]
                 delta = choice["delta"]
-                if choice["index"] in self._live and choice.get("finish_reason") is None:
+                index, reason = choice["index"], choice.get("finish_reason")
+                if index not in self._live:
+                    pass
+                elif reason is None:
                     text = delta.get("content")
                     if text.__class__ is str and text and (len(delta) == 1 or (len(delta) == 2 and "role" in delta)):
                         chunk: Chunk | None = Chunk(RUN, at, TEXT, text)
@@ -75,6 +92,11 @@ class ChatCompletions(Dialect):
                         if usage is not None:
                             self._owed = usage
                         return chunk
+                elif _LAST.issuperset(event) and _CHOICE.issuperset(choice) and _PLAIN.issuperset(delta):
+                    text = delta.get("content", "") or ""
+                    known = len(self._reasons) == 1 and event["object"] == _CHUNK
+                    if known and reason not in _FAILED and text.__class__ is str:
+                        return self._last(index, text, reason, event.get("usage"), at)
             else:
                 (choice,) = event.choices
                 if choice.index in self._live and choice.finish_reason is None:
@@ -87,6 +109,18 @@ class ChatCompletions(Dialect):
         except Exception:
             pass  # all else
         return self._told(data, event, at)
+
+    def _last(self, index: int, text: str, reason: str, usage: Any, at: int) -> list[Signal]:
+        """The last chunk of the only choice, with nothing in it but text and tokens: as `_read`, in a third of the
+        time."""
+        signals: list[Signal] = [Chunk(RUN, at, TEXT, text)] if text else []
+        self._reasons[index] = _REASONS.get(reason, reason)
+        self._finished(at, signals)
+        if usage:
+            self._owed = usage
+            if not text:
+                self._pay(at, signals)
+        return signals
 
     def untold(self, at: int) -> Signals:
         return self._rest(at)

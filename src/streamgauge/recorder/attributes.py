@@ -23,6 +23,10 @@ _USAGE = {
 }
 
 
+_CONTENT = semconv.CONTENT_ATTRIBUTES
+_SCALARS = frozenset({str, int, float, bool})
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """Whether prompts, outputs, arguments and results go on spans; off by default."""
@@ -49,13 +53,15 @@ class Attributes:
 
     def plain(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What a span takes: scalars and sequences of text; content only where it is asked for."""
+        if _SCALARS.issuperset(map(type, given.values())) and _CONTENT.isdisjoint(given):
+            return dict(given)
         plain = {
-            name: value if value.__class__ in (str, int, float, bool) else _scalar(value)
+            name: value if value.__class__ in _SCALARS else _scalar(value)
             for name, value in given.items()
-            if value is not None and name not in semconv.CONTENT_ATTRIBUTES
+            if value is not None and name not in _CONTENT
         }
         if self.content.captured:
-            for name in semconv.CONTENT_ATTRIBUTES & given.keys():
+            for name in _CONTENT & given.keys():
                 kept = self.content.kept(name, str(given[name])) if given[name] is not None else ""
                 if kept:
                     plain[name] = kept

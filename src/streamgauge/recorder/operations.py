@@ -5,7 +5,7 @@ Times are nanoseconds of the stream's clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from streamgauge import semconv
@@ -202,9 +202,13 @@ class Operation:
             agent.tool_calls += self.operation == EXECUTE_TOOL
             agent.inference_calls += self.operation in INFERENCE
 
-    def tokens(self) -> Iterator[tuple[str, int]]:
+    def tokens(self) -> list[tuple[str, int]]:
         """(token type, count) of what was used. What is no count, straight from somebody's JSON, is left out."""
-        if self.usage is not None:
-            for kind, count in zip(semconv.TOKEN_TYPES, self.usage.counts(), strict=True):
-                if isinstance(count, int | float) and not isinstance(count, bool) and 0 <= count < _TOO_MANY:
-                    yield kind, int(count)
+        found: list[tuple[str, int]] = []
+        if self.usage is None:
+            return found
+        for kind, count in zip(semconv.TOKEN_TYPES, self.usage.counts(), strict=True):
+            is_count = count.__class__ is int or (isinstance(count, int | float) and not isinstance(count, bool))
+            if is_count and 0 <= count < _TOO_MANY:  # type: ignore[operator]
+                found.append((kind, int(count)))  # type: ignore[arg-type]
+        return found
