@@ -84,6 +84,14 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.STREAMGAUGE_RETRY_REASON: ("string", "`retry`", "an error's type or code"),
     semconv.STREAMGAUGE_RETRY_TARGET: ("string", "`retry`", "`model`, `tool` or `request`"),
     semconv.STREAMGAUGE_STEP_NAME: ("string", "`step`", "its number or name"),
+    semconv.PROCESS_EXIT_CODE: ("int", "`session`, of a process", "as it ended"),
+    semconv.STREAMGAUGE_SESSION_NAME: ("string", "`session`", "the dialect, or the program that was run"),
+    semconv.STREAMGAUGE_SESSION_TURNS: ("int", "`session`", "how many runs it had"),
+    semconv.STREAMGAUGE_WEBSOCKET_CLOSE_CODE: (
+        "int", "`session`, of a WebSocket", "of the close frame; 1005 where it had none, 1006 where none came",
+    ),
+    semconv.STREAMGAUGE_WEBSOCKET_CLOSE_REASON: ("string", "`session`, of a WebSocket", "as it was given"),
+    semconv.STREAMGAUGE_WEBSOCKET_CLOSED_BY: ("string", "`session`, of a WebSocket", "`caller`, `agent` or `proxy`"),
     semconv.STREAMGAUGE_TURN_INDEX: ("int", "the run's, of zag", "which turn of the conversation it is, from 0"),
     semconv.STREAMGAUGE_SEND_SEMANTICS: ("string", "the run's, of zag", "what a message does that is sent in mid-turn"),
 }  # fmt: skip

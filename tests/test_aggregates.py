@@ -172,6 +172,14 @@ def test_open_streams_are_read_in_passing() -> None:
     aggregates.unwatch(stream)
 
 
+def test_a_stream_that_ends_while_it_is_read_is_no_series_without_labels() -> None:
+    """Its run's labels are gone when they are asked for; such a series would stay for good."""
+    aggregates = Aggregates()
+    aggregates.watch(Open(common=("",) * len(COMMON)))
+    aggregates.watch(Open())
+    assert read(aggregates, semconv.ACTIVE) == {COMMON: 1}
+
+
 def test_gauges() -> None:
     """Of each set of labels: how many, how many silent, the oldest. What was seen once goes on as 0."""
     aggregates = Aggregates()

@@ -42,12 +42,14 @@ TABLE: dict[str, set[str]] = {
     "tap": {*WORDS, "framing", "dialects", "capture"},
     "alike": {"signals", "dialects"},
     "answer": {*WORDS, "framing", "framing.coding", "dialects", "alike"},
+    "dialogue": {*WORDS, "dialects"},
     # 4 I/O
     "transports": {"tap", "wire", "errors"},
     "clients": {"transports._exchange", "transports.httpx_client", "transports.inprocess", "wire", "errors"},
     # 5 root
     "telemetry": BELOW,
-    "pipeline": {*BELOW, "answer", "telemetry", "telemetry.meters", "transports._dropped"},
+    "pipeline": {*BELOW, "answer", "dialogue", "telemetry", "telemetry.meters", "transports._dropped"},
+    "duplex": {*BELOW, "pipeline", "transports._conversation"},
     "httpwatch": {*BELOW, "pipeline", "answer", "transports._exchange"},
     "assembly": {*BELOW, "pipeline", "httpwatch"},
     "_httpx": {*BELOW, "clients._http", "httpwatch", "transports._exchange", "transports.httpx_client"},

@@ -15,7 +15,12 @@ from typing import Any
 
 import pytest
 from opentelemetry import context as otel_context
-from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, jsonrpc_attributes, mcp_attributes
+from opentelemetry.semconv._incubating.attributes import (
+    gen_ai_attributes,
+    jsonrpc_attributes,
+    mcp_attributes,
+    process_attributes,
+)
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes, url_attributes
 
@@ -145,6 +150,7 @@ def test_names_are_in_one_form(golden: dict[str, Any]) -> None:
     metrics = {name for profile in golden["profiles"].values() for name in profile["metrics"]}
     assert [name for name in sorted({*golden["attributes"], *metrics}) if not form.fullmatch(name)] == []
     spoken = {"invoke_agent", "chat", "generate_content", "text_completion", "execute_tool", "rpc", "step", "retry"}
+    spoken.add("session")
     assert set(golden["spans"]) == spoken
     assert all(span["name"].startswith(f"{operation} {{") for operation, span in golden["spans"].items())
 
@@ -229,6 +235,7 @@ OTHERS = {
     "HTTP_RESPONSE_STATUS_CODE": http_attributes,
     "JSONRPC_REQUEST_ID": jsonrpc_attributes,
     "MCP_METHOD_NAME": mcp_attributes,
+    "PROCESS_EXIT_CODE": process_attributes,
     "SERVER_ADDRESS": server_attributes,
     "SERVER_PORT": server_attributes,
     "URL_PATH": url_attributes,
@@ -252,7 +259,7 @@ def test_names_of_other_conventions_are_spelled_as_there() -> None:
 def test_operations_and_token_types_are_values_of_the_conventions() -> None:
     operations = {each.value for each in gen_ai_attributes.GenAiOperationNameValues}
     assert {*semconv.INFERENCE, semconv.INVOKE_AGENT, semconv.EXECUTE_TOOL} <= operations
-    assert operations.isdisjoint({semconv.STEP, semconv.RETRY}), "private no more"
+    assert operations.isdisjoint({semconv.STEP, semconv.RETRY, semconv.SESSION}), "private no more"
     assert {each.value for each in gen_ai_attributes.GenAiTokenTypeValues} & set(semconv.TOKEN_TYPES) == {
         "input",
         "output",

@@ -230,7 +230,10 @@ class Aggregates:
             try:
                 for partial in partials:
                     view.record_locked(stream.points(partial))
-                gauge = gauges.setdefault(stream.common(), [0, 0, 0.0])
+                common = stream.common()
+                if not any(common):  # its run has ended since: it is no stream that is open
+                    continue
+                gauge = gauges.setdefault(common, [0, 0, 0.0])
                 gauge[0] += 1
                 gauge[1] += stream.silent(now)
                 gauge[2] = max(gauge[2], (now - stream.opened_ns()) / 1e9)

@@ -17,6 +17,7 @@ from streamgauge import framing as framings
 from streamgauge._version import __version__
 from streamgauge.aggregates import Aggregates
 from streamgauge.answer import Answer
+from streamgauge.dialogue import Dialogue
 from streamgauge.errors import FramingError, SettingsError, UnknownDialectError, UsageError
 from streamgauge.observers import Observer, Observers
 from streamgauge.recorder import Content, Recorder
@@ -32,6 +33,7 @@ log = logging.getLogger("streamgauge")
 
 HTTP = "http"
 """The framing of an HTTP answer: what its head says."""
+_CAUSES = {"slow": "reading it took too long", "size": "it is too large"}
 _LOG_AGAIN_NS = 60_000_000_000  # the same trouble is logged once a minute; the metric has every case
 
 
@@ -149,16 +151,22 @@ class Pipeline:
             inward=not kind.only_waits_between_chunks,
             parent=None if carrier is None else recorder.parent_of(carrier),
         )
+        reader: Any = decoder
+        if kind.opens_runs:
+            reader = Dialogue(decoder)
+        elif framing == HTTP:
+            reader = Answer(decoder)
         tap = Tap(
             stream.request,
-            Answer(decoder) if framing == HTTP else decoder,
+            reader,
             stream,
             report=functools.partial(self._report, request.dialect),
             framing=framed() if framed is not None else None,
             capture=self._capture(request, at, anchor, framing) if self.settings.capture_dir else None,
             observe=self.observers.offer if self.observers else None,
         )
-        tap.open(at, opens_run=opens_run)
+        session = request.attributes.get(semconv.STREAMGAUGE_SESSION_NAME, kind.name) if kind.opens_runs else None
+        tap.open(at, opens_run=opens_run, session=session)
         if trouble is not None:
             tap.unread(trouble)
         return tap
@@ -198,7 +206,9 @@ class Pipeline:
                 return
             self._logged[dialect, what, reason, kind] = now
             effect = "is no longer decoded (it goes on, unchanged)" if what == "blind" else "goes on, unchanged"
-            cause = {"slow": "reading it took too long"}.get(reason, f"its {reason} failed")
+            cause = _CAUSES.get(reason, f"its {reason} failed")
+            if reason == "size":
+                effect = "had a message that was not decoded (it went on, unchanged)"
             log.warning("A stream of dialect %s %s: %s.", dialect, effect, cause, exc_info=error)
         except Exception:
             pass

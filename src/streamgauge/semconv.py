@@ -58,6 +58,7 @@ GEN_AI_TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105
 
 ERROR_TYPE: Final = "error.type"
 ERROR_TYPE_OTHER: Final = "_OTHER"
+PROCESS_EXIT_CODE: Final = "process.exit.code"
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
@@ -94,6 +95,11 @@ STREAMGAUGE_RETRY_DELAY_S: Final = "streamgauge.retry.delay_s"
 STREAMGAUGE_RETRY_REASON: Final = "streamgauge.retry.reason"
 STREAMGAUGE_RETRY_TARGET: Final = "streamgauge.retry.target"
 STREAMGAUGE_STEP_NAME: Final = "streamgauge.step.name"
+STREAMGAUGE_SESSION_NAME: Final = "streamgauge.session.name"
+STREAMGAUGE_SESSION_TURNS: Final = "streamgauge.session.turns"
+STREAMGAUGE_WEBSOCKET_CLOSE_CODE: Final = "streamgauge.websocket.close_code"
+STREAMGAUGE_WEBSOCKET_CLOSE_REASON: Final = "streamgauge.websocket.close_reason"
+STREAMGAUGE_WEBSOCKET_CLOSED_BY: Final = "streamgauge.websocket.closed_by"
 STREAMGAUGE_TURN_INDEX: Final = "streamgauge.turn.index"
 STREAMGAUGE_SEND_SEMANTICS: Final = "streamgauge.send.semantics"
 # Metric labels.
@@ -114,6 +120,7 @@ RETRY: Final = "retry"
 
 GENERATE_CONTENT: Final = "generate_content"
 RPC: Final = "rpc"
+SESSION: Final = "session"
 TEXT_COMPLETION: Final = "text_completion"
 
 INFERENCE: Final = frozenset({CHAT, GENERATE_CONTENT, TEXT_COMPLETION})
@@ -128,10 +135,11 @@ SPANS: Final[Mapping[str, tuple[str, str]]] = {
     STEP: ("step {streamgauge.step.name}", "INTERNAL"),
     EXECUTE_TOOL: ("execute_tool {gen_ai.tool.name}", "INTERNAL"),
     RETRY: ("retry {streamgauge.retry.target}", "INTERNAL"),
+    SESSION: ("session {streamgauge.session.name}", "CLIENT"),
 }
-"""Operation: (span name, span kind). `step`, `retry` and `rpc` (a request of
-an agent protocol that is no run and no tool) are private: the conventions have no such span. The run of
-a stream that is served is of kind SERVER, whatever its operation."""
+"""Operation: (span name, span kind). `step`, `retry`, `rpc` (a request of an agent protocol that is no run and no tool)
+and `session` (a connection or a process, around the runs in it) are private: the conventions have no such span. The run
+of a stream that is served is of kind SERVER, whatever its operation; so is a session."""
 
 # Metrics ------------------------------------------------------------------------------------------------------
 

@@ -16,10 +16,12 @@ from typing import Any, Final, TypeAlias
 from streamgauge.wire import Outcome
 
 __all__ = [
+    "BINARY",
     "PERSON_ANSWERED",
     "PERSON_ASKED",
     "REASONING",
     "RUN",
+    "SESSION",
     "TEXT",
     "TOOL_CALL",
     "TOOL_QUEUED",
@@ -37,10 +39,14 @@ __all__ = [
 
 RUN: Final = ""
 """The key of the run."""
+SESSION: Final = ":session"
+"""The key of what lies around the runs of a connection or a process that has several, one after the other."""
 
 TEXT: Final = "text"
 REASONING: Final = "reasoning"
 TOOL_CALL: Final = "tool_call"
+BINARY: Final = "binary"
+"""Of a message of bytes that nobody reads: each is a character of the chunk's text (Latin-1)."""
 
 PERSON_ASKED: Final = "streamgauge.person.asked"
 """The name of a `Noted` that says: the agent now waits for a person. Until `PERSON_ANSWERED`, the next chunk or
@@ -66,7 +72,8 @@ class Opened:
     name: str = ""
     """What the span's name ends with: the model, the tool, the agent, the step's number."""
     parent: str = RUN
-    """The key of the operation above. One that is not open stands for the run."""
+    """The key of the operation above. One that is not open stands for the run. Of a run: the `traceparent` that the
+    message had which began it, where it had one."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -77,7 +84,7 @@ class Chunk:
     key: str
     at: int
     kind: str
-    """`TEXT`, `REASONING` or `TOOL_CALL`."""
+    """`TEXT`, `REASONING` or `TOOL_CALL`; or what else a system generates, such as `audio`."""
     text: str
     """The increment alone, also where the system sends what it has so far."""
 

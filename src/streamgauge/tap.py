@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from streamgauge import semconv
 from streamgauge.errors import FramingError
-from streamgauge.signals import RUN, Chunk, Closed, Noted, Opened, Signals
+from streamgauge.signals import RUN, SESSION, Chunk, Closed, Noted, Opened, Signals
 from streamgauge.wire import Aside, Event, Outcome, Request
 
 __all__ = ["Capturing", "Decoder", "Sink", "Tap", "classify", "error_type_of", "is_late", "message_of"]
@@ -118,7 +119,7 @@ class Tap:
 
     __slots__ = (
         "__weakref__", "_blinded", "_capture", "_decoder", "_framing", "_joins", "_observe", "_opened", "_report",
-        "_strikes", "ended", "held", "read", "record", "request", "sink",
+        "_session", "_strikes", "ended", "held", "read", "record", "request", "sink",
     )  # fmt: skip
 
     read: Callable[[Any, int], Signals]
@@ -156,6 +157,7 @@ class Tap:
         self._strikes = 0
         self._blinded = False
         self._opened = 0
+        self._session = False
         self.held: list[tuple[Any, int, int]] = []
         """(data, asked, at) of what the transport holds back: it is told before anything else is, see `alike`."""
         watched = framing is not None or capture is not None or observe is not None
@@ -164,11 +166,15 @@ class Tap:
 
     # A life ---------------------------------------------------------------------------------------------------
 
-    def open(self, at: int, *, opens_run: bool = True) -> None:
-        """The stream was opened. Without `opens_run` the dialect opens its runs itself."""
+    def open(self, at: int, *, opens_run: bool = True, session: str | None = None) -> None:
+        """The stream was opened. Without `opens_run` the dialect opens its runs itself; they are in a session of that
+        name, where there is one."""
         self._opened = self.sink.at = at
         self.sink.asked = at - 1  # nobody has yet
-        if opens_run:
+        if session is not None:
+            self._session = True
+            self._tell((Opened(SESSION, at, semconv.SESSION, session, RUN, self.request.attributes),))
+        elif opens_run:
             request = self.request
             self._tell((Opened(RUN, at, request.operation, _name(request), RUN, request.attributes),))
 
@@ -265,10 +271,17 @@ class Tap:
             self.unread(trouble)
             outcome = outcome or (Outcome.COMPLETED if error is None else classify(error))
         try:
+            failed = outcome in (Outcome.FAILED, Outcome.TRUNCATED)
+            closed = Closed(RUN, at, outcome, error_type if failed else "")
+            if failed and error is not None:
+                closed.message = message_of(error)
             if self.sink.run_open:
-                failed = outcome in (Outcome.FAILED, Outcome.TRUNCATED)
-                message = message_of(error) if failed and error is not None else ""
-                self._tell((Closed(RUN, at, outcome, error_type if failed else "", message),))
+                self._tell((closed,))
+            elif exhausted:
+                closed = Closed(SESSION, at)  # between two runs
+            if self._session:
+                closed = replace(closed, key=SESSION)
+                self._tell((closed,))
             self.sink.finish(at)
         except Exception as trouble:
             self.unrecorded(trouble)
@@ -313,6 +326,18 @@ class Tap:
         """The sink failed: it is given nothing more but the end, which must close what is open."""
         self.record = _nothing_recorded
         self._blind("sink", error)
+
+    def skip(self, asked: int, at: int) -> None:
+        """Data came that is too large to be looked at: it is counted as blind, and what follows is decoded again."""
+        if self.ended:
+            return
+        if self.held:
+            self.tell_held()
+        try:
+            self.record((), asked, at)
+        except Exception as error:
+            self.unrecorded(error)
+        self._report("blind", "size", None)
 
     def suspect(self) -> None:
         """Much time passed between two reads: the caller's, or ours? From here on each reading is timed."""

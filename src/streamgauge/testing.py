@@ -82,9 +82,9 @@ class Seen:
 
     @property
     def open(self) -> int:
-        """Operations that are still open."""
+        """Operations, and sessions around them, that are still open."""
         settle()
-        return sum(len(stream.partials()) for stream in self.pipeline.recorder.streams)
+        return sum(len(stream.partials()) + stream.session_open for stream in self.pipeline.recorder.streams)
 
 
 def _as_dict(span: ReadableSpan, names: dict[int, str]) -> dict[str, Any]:
@@ -105,6 +105,10 @@ def _as_dict(span: ReadableSpan, names: dict[int, str]) -> dict[str, Any]:
         "events": [
             {"name": event.name, "attributes": dict(event.attributes or {}), "at": event.timestamp}
             for event in span.events
+        ],
+        "links": [
+            {"trace_id": f"{link.context.trace_id:032x}", "span_id": f"{link.context.span_id:016x}"}
+            for link in span.links
         ],
         "trace_id": f"{context.trace_id:032x}",
         "span_id": f"{context.span_id:016x}",

@@ -64,8 +64,15 @@ class Script:
 
 @cache
 def scripts() -> dict[str, Script]:
-    """All captures by name."""
-    return {path.stem: _script(path.stem, read(path)) for path in sorted(CAPTURES.glob("*.ndjson"))}
+    """All captures of streams by name; those of conversations are for transports that carry both directions."""
+    captures = {path.stem: read(path) for path in sorted(CAPTURES.glob("*.ndjson"))}
+    return {name: _script(name, found) for name, found in captures.items() if not _converses(found)}
+
+
+def _converses(capture: Capture) -> bool:
+    kind = dialects.find(capture.request.dialect)
+    assert kind is not None
+    return kind.opens_runs
 
 
 def _script(name: str, capture: Capture) -> Script:

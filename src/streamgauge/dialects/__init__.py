@@ -18,6 +18,7 @@ __all__ = [
     "NOTHING",
     "Dialect",
     "by_path",
+    "by_socket",
     "field",
     "find",
     "loaded",
@@ -51,6 +52,7 @@ BUILT_IN = {
     "langgraph": "streamgauge.dialects.langgraph:Langgraph",
     "jaf-http": "streamgauge.dialects.jaf_http:JafHttp",
     "ziran-sse": "streamgauge.dialects.ziran_sse:ZiranSse",
+    "generic-messages": "streamgauge.dialects.generic_messages:GenericMessages",
 }
 
 _found: dict[str, type[Dialect]] = {}
@@ -85,7 +87,7 @@ def find(name: str) -> type[Dialect] | None:
 
 
 @cache
-def _paths() -> tuple[tuple[re.Pattern[str], str], ...]:
+def _paths(of: str) -> tuple[tuple[re.Pattern[str], str], ...]:
     found = []
     for name in names():
         try:
@@ -93,10 +95,15 @@ def _paths() -> tuple[tuple[re.Pattern[str], str], ...]:
         except Exception:  # noqa: S112 (somebody's that cannot be loaded: who asks for it by name is told)
             continue
         if isinstance(kind, type) and issubclass(kind, Dialect):
-            found += [(re.compile(pattern), name) for pattern in kind.paths]
+            found += [(re.compile(pattern), name) for pattern in getattr(kind, of)]
     return tuple(found)
 
 
 def by_path(path: str) -> str | None:
     """The name of the dialect whose answers a path gives, by the first that claims it; None where none does."""
-    return next((name for pattern, name in _paths() if pattern.search(path)), None)
+    return next((name for pattern, name in _paths("paths") if pattern.search(path)), None)
+
+
+def by_socket(path: str) -> str | None:
+    """The same of a WebSocket connection's messages."""
+    return next((name for pattern, name in _paths("sockets") if pattern.search(path)), None)

@@ -39,6 +39,11 @@ class Dialect:
     """How its bytes are framed where there are bytes: `sse`, `ndjson` or `message`."""
     paths: ClassVar[tuple[str, ...]] = ()
     """Of the HTTP requests that it is the answer to: regular expressions of how the path ends, without its query."""
+    sockets: ClassVar[tuple[str, ...]] = ()
+    """The same of the WebSocket connections whose messages it reads."""
+    opens_runs: ClassVar[bool] = False
+    """It is of a connection or a process in which one run follows the other, and opens and closes each by itself: with
+    what the caller says, which comes as the aside `sent` (see `dialogue`), and what is answered."""
     alike: ClassVar[tuple[str, ...]] = ()
     """Keys of a JSON string: after an event that told a chunk of that very text or reasoning, alone, one that differs
     in nothing but that string tells that chunk with another text, and leaves the dialect as it was. HTTP answers are

@@ -24,6 +24,9 @@ _USAGE = {
 
 
 _CONTENT = semconv.CONTENT_ATTRIBUTES
+_NAMED = frozenset({INVOKE_AGENT, semconv.SESSION})
+"""Whose span says whom they are with, as a model call's does."""
+_AGENTS = frozenset({INVOKE_AGENT, EXECUTE_TOOL, semconv.SESSION})
 _SCALARS = frozenset({str, int, float, bool})
 
 
@@ -88,7 +91,7 @@ class Attributes:
                 attributes[semconv.STREAMGAUGE_STREAM_GRANULARITY] = granularity
         if kind in INFERENCE:
             attributes[semconv.GEN_AI_REQUEST_STREAM] = True
-        if kind in INFERENCE or kind == INVOKE_AGENT:
+        if kind in INFERENCE or kind in _NAMED:
             if operation.provider:
                 attributes[semconv.GEN_AI_PROVIDER_NAME] = operation.provider
             if operation.model:
@@ -103,7 +106,9 @@ class Attributes:
             attributes[semconv.GEN_AI_TOOL_NAME] = operation.name
         elif operation.name and kind == semconv.STEP:
             attributes[semconv.STREAMGAUGE_STEP_NAME] = operation.name
-        if operation.agent and kind in (INVOKE_AGENT, EXECUTE_TOOL):
+        elif operation.name and kind == semconv.SESSION:
+            attributes[semconv.STREAMGAUGE_SESSION_NAME] = operation.name
+        if operation.agent and kind in _AGENTS:
             attributes[semconv.GEN_AI_AGENT_NAME] = operation.agent
         if given:
             attributes.update(self.plain(given))

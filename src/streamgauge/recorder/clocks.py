@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 from streamgauge import semconv
 from streamgauge.aggregates import Distribution, Labels, Origin, Point
 from streamgauge.recorder.operations import Operation
-from streamgauge.signals import RUN, Chunk, Signals
+from streamgauge.signals import BINARY, RUN, Chunk, Signals
 
 if TYPE_CHECKING:
     from streamgauge.recorder import Recorder
@@ -179,7 +179,10 @@ class Clocks:
 
     def _tally(self, operation: Operation, signal: Any, at: int) -> None:
         """A chunk that is not text, or the first text."""
-        size = len(signal.text.encode("utf-8", "replace")) if isinstance(signal.text, str) else 0
+        text = signal.text
+        size = 0
+        if isinstance(text, str):  # a byte is a character of what is binary
+            size = len(text) if signal.kind == BINARY else len(text.encode("utf-8", "replace"))
         operation.tally(signal.kind, size, at)
 
     def _paused(self, asked: int, at: int) -> None:

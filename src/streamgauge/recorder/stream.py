@@ -25,9 +25,10 @@ from streamgauge.recorder.points import (
     served_points,
     wait_points,
 )
-from streamgauge.recorder.retries import Retries, context_of
+from streamgauge.recorder.retries import context_of
+from streamgauge.recorder.sessions import Sessions
 from streamgauge.semconv import EXECUTE_TOOL
-from streamgauge.signals import PERSON_ANSWERED, PERSON_ASKED, RUN, Closed, Noted, Opened, Retried, Usage
+from streamgauge.signals import PERSON_ANSWERED, PERSON_ASKED, RUN, SESSION, Closed, Noted, Opened, Retried, Usage
 from streamgauge.wire import Outcome, Request
 
 if TYPE_CHECKING:
@@ -86,10 +87,10 @@ def _error_type(signal: Closed) -> str:
     return _ERROR_TYPES.get(outcome, "")
 
 
-class Stream(Retries):
+class Stream(Sessions):
     """The operations of one stream, or of a run that groups streams."""
 
-    __slots__ = ("__weakref__", "_counted", "_ended", "_gap_ns", "_gaps", "_granularity", "_pace", "_parent")
+    __slots__ = ("__weakref__", "_counted", "_ended", "_gap_ns", "_gaps", "_pace")
 
     def __init__(
         self,
@@ -106,6 +107,7 @@ class Stream(Retries):
         self._granularity = granularity
         self._counted = counted
         self._pace: Pace | None = None
+        self.session = None
         self._ended: Labels = ()
         """The common labels of the last run that ended."""
         outer = _stream_in(self._parent)
@@ -135,12 +137,16 @@ class Stream(Retries):
 
     def _open(self, signal: Opened) -> None:
         recorder = self.recorder
+        if signal.key == SESSION:
+            self.open_session(signal)
+            return
         if signal.key in self.operations:
             self._close(Closed(signal.key, signal.at))
         parent = None
         given = signal.attributes
         if signal.key == RUN:
-            given = {**self.request.attributes, **given}
+            if self.session is None:  # else they are the session's
+                given = {**self.request.attributes, **given}
             self.begin_run()
             self.opened = signal.at
             if self.at < signal.at:
@@ -154,23 +160,31 @@ class Stream(Retries):
         operation.label(given, self.request)
         if signal.operation == EXECUTE_TOOL:
             self.tools += 1
-        above = context_of(parent) if parent is not None else self._parent
+        above, links = (context_of(parent) if parent is not None else self._parent), None
+        if signal.parent and parent is None:
+            above, links = self.begun_by(signal.parent)
         operation.span = recorder.tracer.start_span(
             span_name(operation),
             context=above,
             kind=self._kind_of(operation),
             attributes=recorder.attributes.opening(operation, self.request, self._granularity, given),
+            links=links,
             start_time=signal.at + self.anchor,
         )
         operation.above = above
         self.operations[signal.key] = operation
         if signal.key == RUN:
             self._pace = Pace() if self.request.served else None
-            operation.context = self.context = otel_context.set_value(_CURRENT, ref(self), context_of(operation))
+            operation.context = self.context = self.marked(context_of(operation))
+            if self.session is not None:
+                self._turns += 1
             recorder.streams.add(self)
             self.retries_outer(operation, signal.at)
             if self._counted:
                 recorder.aggregates.watch(self)
+
+    def marked(self, context: Context) -> Context:
+        return otel_context.set_value(_CURRENT, ref(self), context)
 
     def _kind_of(self, operation: Operation) -> SpanKind:
         if operation.key == RUN and self.request.served:
@@ -180,6 +194,8 @@ class Stream(Retries):
     def _close(self, signal: Closed) -> None:
         operation = self.operations.get(signal.key)
         if operation is None:
+            if signal.key == SESSION:
+                self.close_session(signal, _error_type(signal))
             return
         if len(self.operations) == 1:
             self._finish(operation, signal)
@@ -241,7 +257,8 @@ class Stream(Retries):
                     self.operations.pop(operation.key, None)
                     if is_run:
                         aggregates.unwatch_locked(self)
-                        recorder.streams.discard(self)
+                        if self.session is None:
+                            recorder.streams.discard(self)
                     aggregates.record_locked(points)
             finally:
                 self._end_span(operation, signal, outcome, error_type, at, tallies)
@@ -249,6 +266,8 @@ class Stream(Retries):
             recorder.mirror(points, context_of(operation))
         if is_run:
             self._ended = operation.frozen or ()
+            if self.session is not None:
+                self.context = self._parent
             self.tell_outer(outcome, error_type, at)
 
     def _points(
@@ -289,11 +308,14 @@ class Stream(Retries):
                     self._stream_attributes(operation, attributes)
                 span.set_attributes(recorder.attributes.profiled(operation.operation, attributes))
                 if outcome is not Outcome.COMPLETED:
-                    intended = outcome in _UNSET_STATUS and not recorder.intended_ends_are_errors
-                    if not intended:
-                        span.set_status(Status(StatusCode.ERROR, signal.message[:1024] or str(outcome)))
+                    self.give_status(span, signal)
         finally:
             span.end(at + self.anchor)
+
+    def give_status(self, span: Any, signal: Closed) -> None:
+        intended = signal.outcome in _UNSET_STATUS and not self.recorder.intended_ends_are_errors
+        if not intended and signal.outcome is not Outcome.COMPLETED:
+            span.set_status(Status(StatusCode.ERROR, signal.message[:1024] or str(signal.outcome)))
 
     def _stream_attributes(self, run: Operation, attributes: dict[str, Any]) -> None:
         if self.first_byte:
@@ -309,7 +331,7 @@ class Stream(Retries):
 
     def finish(self, at: int, outcome: Outcome = Outcome.COMPLETED) -> None:
         """Close all that is still open, whatever fails on the way."""
-        if not self.operations and self._added is None and self._ended:
+        if not self.operations and self._added is None and self._ended and self.session is None:
             return  # its end came with an event, and has closed all
         try:
             added = self.take_added()
@@ -317,6 +339,9 @@ class Stream(Retries):
                 self.recorder.record([(semconv.ADDED_LATENCY, labels, added, None)], self.context)
             self._finish_all(list(reversed(self.operations.values())), Closed(RUN, at, outcome))
         finally:
+            if self.session is not None:
+                ended = Closed(SESSION, at, outcome)
+                self.close_session(ended, _error_type(ended))
             self.forget()
 
     def forget(self) -> None:
@@ -335,7 +360,9 @@ class Stream(Retries):
     def _note(self, signal: Noted) -> None:
         operation = self.operations.get(signal.key)
         if operation is None:
-            return
+            operation = self.session
+            if operation is None or signal.key != SESSION:
+                return
         attributes = self.recorder.attributes.plain(signal.attributes)
         if signal.name:
             if signal.name == PERSON_ASKED:

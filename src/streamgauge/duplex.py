@@ -1,0 +1,90 @@
+"""What the transports of conversations (WebSocket, stdio) watch with: which dialect one is of, and how it is opened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from streamgauge import dialects, recorder, semconv
+from streamgauge.pipeline import Pipeline, current_pipeline, known_dialect
+from streamgauge.tap import Tap
+from streamgauge.transports._conversation import Conversation
+from streamgauge.wire import Request
+
+__all__ = ["GENERIC", "Watch", "watch"]
+
+log = logging.getLogger("streamgauge")
+
+GENERIC = "generic-messages"
+"""The dialect of a conversation that no other claims."""
+
+Watch = Callable[..., Conversation]
+
+
+def watch(
+    transport: str,
+    *,
+    dialect: str | None = None,
+    pipeline: Callable[[], Pipeline] = current_pipeline,
+    eager: bool = True,
+    inherits: bool = False,
+    served: bool = False,
+    **fields: Any,
+) -> Watch:
+    """What a transport makes its conversations with: `watched(target, carrier, ...) -> Conversation`, which never
+    raises.
+
+    Args:
+        transport: its name, for labels.
+        dialect: of every conversation; by default the one that claims the handshake's path, else `GENERIC`.
+        eager: see `Conversation`.
+        inherits: the parent is what is current, and the handshake's headers say it only where nothing is.
+        served: the agent is here, and the caller somebody else.
+        fields: more of `Request`.
+    Raises: as `known_dialect`; a dialect that opens no runs itself is none of a conversation's.
+    """
+    if dialect is not None:
+        known_dialect(dialect)
+    given = {name: value for name, value in fields.items() if value}
+
+    def opened(
+        target: str,
+        carrier: Mapping[str, str],
+        *,
+        at: int | None = None,
+        method: str = "GET",
+        server_address: str = "",
+        server_port: int = 0,
+        name: str = "",
+    ) -> Tap:
+        path = target.partition("?")[0]
+        kind = known_dialect(dialect or dialects.by_socket(path) or GENERIC)
+        known: dict[str, Any] = {"server_address": server_address, "server_port": server_port}
+        told = kind.asked(target, None)
+        known.update(told)
+        known.update(given)
+        facts = {semconv.HTTP_REQUEST_METHOD: method, semconv.URL_PATH: path} if path else {}
+        if name:
+            facts[semconv.STREAMGAUGE_SESSION_NAME] = name
+        known["attributes"] = {**facts, **told.get("attributes", {}), **given.get("attributes", {})}
+        request = Request(dialect=kind.name, transport=transport, served=served, **known)
+        inherited = inherits and (recorder.is_traced() or not carrier)
+        return pipeline().open(request, at=at, carrier=None if inherited else carrier)
+
+    def watched(target: str = "", carrier: Mapping[str, str] | None = None, **about: Any) -> Conversation:
+        """
+        Args:
+            target: the handshake's path, with its query.
+            carrier: its trace context, by headers in lower case; or the environment's.
+            about: `at`, when it began, where that is not now; `method`, `server_address`, `server_port`; `name`, of the
+                session.
+        """
+        try:
+            tap: Tap | None = opened(target, carrier or {}, **about)
+        except Exception:  # nothing of it may reach the stream
+            log.warning("A conversation could not be watched; it goes on, unchanged.", exc_info=True)
+            tap = None
+        return Conversation(tap, lambda tap: recorder.carried(tap.sink.context), eager=eager)
+
+    return watched
