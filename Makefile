@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.tools/usr/bin:$(PATH)
 # litellm, which some agent packages bring, else asks the network for a price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: help demo test check format interop interop-sdks bench bench-http docs docs-check clean
+.PHONY: help demo test check format interop interop-sdks test-dashboards boards pictures bench bench-http docs docs-check clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -17,7 +17,7 @@ demo: $(VENV)/.ready ## play scripted and captured agent streams, with a live vi
 	@$(VENV)/bin/streamgauge demo
 
 test: $(VENV)/.ready .tools/.ready ## the tests
-	$(VENV)/bin/python -m pytest -q --ignore=tests/interop --ignore=tests/interop_sdks
+	$(VENV)/bin/python -m pytest -q --ignore=tests/interop --ignore=tests/interop_sdks --ignore=tests/dashboards
 
 check: $(VENV)/.ready ## format, lint, types, layers, generated documentation
 	$(VENV)/bin/ruff format --check .
@@ -25,6 +25,7 @@ check: $(VENV)/.ready ## format, lint, types, layers, generated documentation
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -q tests/test_layers.py
 	$(VENV)/bin/python scripts/generate_docs.py --check
+	$(VENV)/bin/python -m dashboards.generate --check
 
 format: $(VENV)/.ready ## put the code in form
 	$(VENV)/bin/ruff format .
@@ -35,6 +36,12 @@ interop: $(INTEROP)/.ready ## the real agent packages, wrapped and unwrapped (an
 
 interop-sdks: $(SDKS)/.ready ## the real SDKs of model APIs and protocols, wrapped and through the proxy
 	$(SDKS)/bin/python -m pytest -q tests/interop_sdks tests/dialects tests/framing/test_aws_event_stream.py
+
+boards: $(VENV)/.ready ## write the boards, rules and alerts in dashboards/
+	$(VENV)/bin/python -m dashboards.generate
+
+pictures: $(VENV)/.ready .tools/.ready ## draw the boards' data anew: docs/images
+	$(VENV)/bin/python scripts/draw_boards.py --run
 
 bench: $(INTEROP)/.ready ## what it costs, beside a floor and a peer; run it alone
 	$(INTEROP)/bin/python -m bench

@@ -85,7 +85,7 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.STREAMGAUGE_RETRY_TARGET: ("string", "`retry`", "`model`, `tool` or `request`"),
     semconv.STREAMGAUGE_STEP_NAME: ("string", "`step`", "its number or name"),
     semconv.PROCESS_EXIT_CODE: ("int", "`session`, of a process", "as it ended"),
-    semconv.STREAMGAUGE_COST_USD: ("double, USD", "the run's; `session`", "its cost, as the agent reports it"),
+    semconv.STREAMGAUGE_COST_USD: ("double, USD", PLANNED, "its cost, as the agent reports it"),
     semconv.STREAMGAUGE_INTERRUPTED_BY: (
         "string", "the run's", "what the caller ended it with: `input`, `cancel`, `barge_in`, `signal`",
     ),

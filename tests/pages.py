@@ -9,7 +9,7 @@ from typing import NamedTuple
 __all__ = ["AGENTS", "PAGES", "ROOT", "SDKS", "Block", "blocks"]
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "dashboards" / "README.md"])
 AGENTS = frozenset({"aiecs", "jaf", "shipit_agent", "zag", "ziran"})
 """Packages that need a model or a service to run: what they do is shown by tests/interop."""
 SDKS = frozenset(

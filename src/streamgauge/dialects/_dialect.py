@@ -41,6 +41,8 @@ class Dialect:
     """Of the HTTP requests that it is the answer to: regular expressions of how the path ends, without its query."""
     sockets: ClassVar[tuple[str, ...]] = ()
     """The same of the WebSocket connections whose messages it reads."""
+    commands: ClassVar[tuple[str, ...]] = ()
+    """The same of a program whose output it reads: regular expressions of what is in its command line."""
     opens_runs: ClassVar[bool] = False
     """It is of a connection or a process in which one run follows the other, and opens and closes each by itself: with
     what the caller says, which comes as the aside `sent` (see `dialogue`), and what is answered."""

@@ -65,10 +65,17 @@ class Prometheus:
     """Started; `stop` ends it."""
 
     def __init__(
-        self, folder: Path, jobs: Mapping[str, str], rules: Sequence[Path], alertmanager: str, scrape_s: float = 1.0
+        self,
+        folder: Path,
+        data: Path,
+        jobs: Mapping[str, str],
+        rules: Sequence[Path],
+        alertmanager: str,
+        scrape_s: float = 1.0,
     ) -> None:
         """
         Args:
+            data: its storage, which may hold something already.
             jobs: by name, whose metrics are scraped: host and port.
             alertmanager: host and port.
         """
@@ -85,7 +92,7 @@ class Prometheus:
         self.jobs = jobs
         self.url = f"http://127.0.0.1:{free_port()}"
         self.process = Process(
-            command("prometheus"), f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}",
+            command("prometheus"), f"--config.file={file}", f"--storage.tsdb.path={data}",
             f"--web.listen-address={self.url.removeprefix('http://')}", "--enable-feature=exemplar-storage",
             "--log.level=warn", cwd=folder, name="prometheus",
         )  # fmt: skip
@@ -97,9 +104,11 @@ class Prometheus:
     def _up(self) -> set[str]:
         assert self.process.alive(), self.process.log
         try:
-            return {series.labels["job"] for series in self.ask("up == 1").series}
+            if not self._client.get(f"{self.url}/-/ready").is_success:
+                return set()
         except httpx.TransportError:
             return set()
+        return {series.labels["job"] for series in self.ask("up == 1").series}
 
     def stop(self) -> None:
         self._client.close()

@@ -26,16 +26,24 @@ from typing import Any, TypeVar
 import httpx
 from dashboards.stack.load import Load, Play, read_plays
 
+from livestack import past
 from livestack.processes import ROOT, Process, command, environment, free_port, until
 from livestack.prometheus import Prometheus
 from livestack.webhook import Webhook, webhook
 
-__all__ = ["FAULTS", "STALL_AFTER_S", "Fault", "System", "system"]
+__all__ = ["FAULTS", "MACROS", "STALL_AFTER_S", "STREAMS", "Fault", "System", "started"]
 
 DASHBOARDS = ROOT / "dashboards"
 OBJECTIVES = Path(__file__).parents[1] / "objectives.toml"
-STALL_AFTER_S = 1.0
+STALL_AFTER_S = 2.0
 STREAMS = 24
+"""Of the job `main`, at any time."""
+MACROS = {"__rate_interval": "15s", "__range": "30s", "__range_s": "30", "__interval": "1s"}
+"""Grafana's, as for a board of the last minutes with a scrape each second."""
+BEFORE_S = 8.0
+"""How long all is well."""
+FAULTY_S = 20.0
+"""For how long there are faults, at least."""
 _T = TypeVar("_T")
 
 
@@ -46,18 +54,24 @@ class Fault:
     kind: str
     alert: str
     told: Mapping[str, Any]
+    plays: Sequence[str]
+    """What its callers ask for: few enough kinds that each has traffic to speak of."""
 
     @property
     def job(self) -> str:
         return self.kind
 
 
+_FEW = "chunks=8 pace=0.07"
+"""They are to be many streams, and not many chunks."""
+_ANSWERS = ("quick answer",)
+_RUNS = ("run with a tool", "run of a run")
 FAULTS = (
-    Fault("stall", "StreamgaugeStallRatio", {"one_in": 2, "seconds": 2.5}),
-    Fault("error_inside_200", "StreamgaugeErrorInside200", {"one_in": 3}),
+    Fault("stall", "StreamgaugeStallRatio", {"one_in": 5, "seconds": 3.2}, _ANSWERS),
+    Fault("error_inside_200", "StreamgaugeErrorInside200", {"one_in": 3}, _ANSWERS),
     # Later than the objective, and sooner than what is a stall.
-    Fault("slow_first_token", "StreamgaugeFirstTokenBurn", {"seconds": 0.8}),
-    Fault("retry_storm", "StreamgaugeRetryStorm", {"count": 5}),
+    Fault("slow_first_token", "StreamgaugeFirstTokenBurn", {"seconds": 0.8}, _ANSWERS),
+    Fault("retry_storm", "StreamgaugeRetryStorm", {"count": 5}, _RUNS),
 )
 
 
@@ -123,8 +137,9 @@ class System:
         self.jobs: dict[str, Job] = {}
         self.prometheus: Prometheus
         self.alertmanager = f"127.0.0.1:{free_port()}"
-        self.began = 0.0
-        """When all of it was there, as Prometheus has the time."""
+        self.began = self._spoiled = 0.0
+        """When all of it was there, and when the faults began, as Prometheus has the time."""
+        self._mending: threading.Thread
 
     def started(self, process: Process) -> Process:
         self._stack.callback(process.end)
@@ -159,9 +174,9 @@ class System:
 
     def generated(self) -> None:
         """Boards and rules with the tests' objectives."""
-        objectives = OBJECTIVES.read_text("utf-8")
-        objectives += f'\n[notify]\npage_url = "{self.webhook.url}/page"\nticket_url = "{self.webhook.url}/ticket"\n'
-        (self.folder / "objectives.toml").write_text(objectives, "utf-8")
+        url = self.webhook.url
+        notify = f'[notify]\npage_url = "{url}/page"\nticket_url = "{url}/ticket"\n'
+        (self.folder / "objectives.toml").write_text(f"{OBJECTIVES.read_text('utf-8')}\n{notify}", "utf-8")
         arguments = ["--objectives", self.folder / "objectives.toml", "--output", self.folder / "generated"]
         subprocess.run(
             [sys.executable, "-m", "dashboards.generate", *map(str, arguments)],
@@ -182,8 +197,13 @@ class System:
         # There, Debian's finds its templates: see scripts/get_tools.
         self.started(Process(program, *arguments, cwd=ROOT / ".tools", name="alertmanager"))
         rules = [generated / "prometheus" / f"streamgauge.{kind}.yml" for kind in ("rules", "alerts")]
+        main = self.jobs["main"]
+        assert main.load is not None
+        until(lambda: main.load.rounds > 2, told="all that there is has been shown")
+        data = self.folder / "data"
+        past.write(self.folder, data, "main", main.metrics, past.pages(main.metrics, 30, 0.15), 6.0)
         targets = {job.name: job.metrics for job in self.jobs.values()}
-        self.prometheus = Prometheus(self.folder / "prometheus", targets, rules, self.alertmanager)
+        self.prometheus = Prometheus(self.folder / "prometheus", data, targets, rules, self.alertmanager)
         self._stack.callback(self.prometheus.stop)
 
     # Time -------------------------------------------------------------------------------------------------------
@@ -197,14 +217,35 @@ class System:
         left_s = max(seconds - self.age_s, 0)
         until(lambda: self.age_s >= seconds, told=f"{seconds:g} s of data", timeout_s=left_s + 20)
 
-    def troubles(self) -> None:
-        """A worker is told to end in the midst of its streams, as by whoever looks after processes."""
-        job = self.jobs["troubled"]
-        os.kill(job.process.children()[0], signal.SIGTERM)
+    def spoil(self) -> None:
+        """All faults begin, and a worker is told to end in the midst of its streams."""
+        self._spoiled = self.prometheus.now()
+        for fault in FAULTS:
+            self.jobs[fault.job].fault(fault.kind, **fault.told)
+        os.kill(self.jobs["troubled"].process.children()[0], signal.SIGTERM)
+        self._mending = threading.Thread(target=self._mend, name="mending", daemon=True)
+        self._mending.start()
 
+    def _mend(self) -> None:
+        """The faults end when they have been told, but not before any other alert that could come of them has come. As
+        nobody waits for that, other tests go on meanwhile."""
+        told = self.webhook
 
-def _good(plays: Sequence[Play]) -> list[Play]:
-    return [replace(play, times=1) for play in plays if not play.rare]
+        def all_told() -> bool:
+            known = all(fault.alert in told.names(fault.job) for fault in FAULTS)
+            return known and self.prometheus.now() - self._spoiled > FAULTY_S
+
+        try:
+            until(all_told, told="the faults are told", timeout_s=60)
+        except TimeoutError:
+            pass  # it is the test's to say what was told
+        for fault in FAULTS:
+            self.jobs[fault.job].fault("none")
+
+    def mended(self) -> None:
+        """The faults have ended."""
+        self._mending.join(90)
+        assert not self._mending.is_alive()
 
 
 def _served(plays: Sequence[Play]) -> list[Play]:
@@ -220,7 +261,7 @@ def _troubled(plays: Sequence[Play]) -> list[Play]:
 
 
 @contextmanager
-def system(folder: Path, traces: str) -> Iterator[System]:
+def started(folder: Path, traces: str) -> Iterator[System]:
     """
     Args:
         traces: where spans go, by OTLP over HTTP.
@@ -230,13 +271,17 @@ def system(folder: Path, traces: str) -> Iterator[System]:
         names = ("main", "troubled", "idle", *(fault.job for fault in FAULTS))
         # What takes long is begun first, and waited for when it is wanted.
         agents = {name: made.agent(name) for name in names}
-        served = made.python("served", Path(__file__).with_name("served.py"), PYTHONPATH=str(DASHBOARDS / "stack"))
         urls = {name: agent.said(r"http://\S+")[0] for name, agent in agents.items()}
         sampled = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.2"}
         variables: dict[str, Mapping[str, str]] = {
             "main": _exporting(traces) | sampled,
             "troubled": _exporting(f"http://127.0.0.1:{free_port()}") | {"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "1"},
         }
+        variables["served"] = variables["main"] | {
+            "PYTHONPATH": str(DASHBOARDS / "stack"),
+            "STREAMGAUGE_STALL_AFTER_S": f"{STALL_AFTER_S}",
+        }
+        served = made.python("served", Path(__file__).with_name("served.py"), **variables["served"])
         arguments = {
             "troubled": (
                 "--workers=2", "--grace=0.2", "--limit=max_streams=3", "--set=label_cap=6",
@@ -256,11 +301,15 @@ def system(folder: Path, traces: str) -> Iterator[System]:
         made.load(made.jobs["troubled"], _troubled(plays), 8)
         made.load(made.jobs["served"], _served(plays), 6)
         for fault in FAULTS:
-            made.load(made.jobs[fault.job], _good(plays), 8)
+            few = [replace(play, script=f"{play.script} {_FEW}") for play in plays if play.name in fault.plays]
+            made.load(made.jobs[fault.job], few, 8)
         made.watched()
         made.prometheus.ready()
         made.began = made.prometheus.now()
+        made.aged(BEFORE_S)
+        made.spoil()
         yield made
+        made.mended()
         assert made.callers.failed() == []
 
 
