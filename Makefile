@@ -4,6 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 INTEROP := .venv-interop
 SDKS := .venv-interop-sdks
+PHOENIX := .venv-phoenix
+# Tests that watch no clock of the machine's: these share its processors.
+PURE := tests/conformance tests/dialects tests/framing tests/recorder
 export PATH := $(CURDIR)/.tools/usr/bin:$(PATH)
 # litellm, which some agent packages bring, else asks the network for a price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
@@ -17,7 +20,8 @@ demo: $(VENV)/.ready ## play scripted and captured agent streams, with a live vi
 	@$(VENV)/bin/streamgauge demo
 
 test: $(VENV)/.ready .tools/.ready ## the tests
-	$(VENV)/bin/python -m pytest -q --ignore=tests/interop --ignore=tests/interop_sdks --ignore=tests/dashboards
+	$(VENV)/bin/python -m pytest -q -n auto $(PURE)
+	$(VENV)/bin/python -m pytest -q $(addprefix --ignore=,$(PURE) tests/interop tests/interop_sdks tests/dashboards)
 
 check: $(VENV)/.ready ## format, lint, types, layers, generated documentation
 	$(VENV)/bin/ruff format --check .
@@ -43,6 +47,9 @@ boards: $(VENV)/.ready ## write the boards, rules and alerts in dashboards/
 pictures: $(VENV)/.ready .tools/.ready ## draw the boards' data anew: docs/images
 	$(VENV)/bin/python scripts/draw_boards.py --run
 
+test-dashboards: $(VENV)/.ready .tools/.ready $(PHOENIX)/.ready ## boards, rules, alerts and stack, on a real Prometheus, Alertmanager and trace store
+	$(VENV)/bin/python -m pytest -q tests/dashboards
+
 bench: $(INTEROP)/.ready ## what it costs, beside a floor and a peer; run it alone
 	$(INTEROP)/bin/python -m bench
 
@@ -57,7 +64,7 @@ docs-check: $(VENV)/.ready
 	$(VENV)/bin/python scripts/generate_docs.py --check
 
 clean: ## remove what was set up and built
-	rm -rf $(VENV) $(INTEROP) $(SDKS) .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(INTEROP) $(SDKS) $(PHOENIX) .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@scripts/make_venv "$(PYTHON)" $(VENV) constraints.txt -e '.[all,dev]'
@@ -71,6 +78,10 @@ $(SDKS)/.ready: pyproject.toml constraints-interop-sdks.txt
 	@scripts/make_venv "$(PYTHON)" $(SDKS) constraints-interop-sdks.txt -e '.[interop-sdks]'
 	@touch $@
 
-.tools/.ready:
+$(PHOENIX)/.ready: constraints-phoenix.txt
+	@scripts/make_venv "$(PYTHON)" $(PHOENIX) constraints-phoenix.txt arize-phoenix
+	@touch $@
+
+.tools/.ready: scripts/get_tools
 	@scripts/get_tools
 	@touch $@
