@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import add
@@ -50,7 +49,7 @@ class Distribution:
         self.counts = counts
         self.sum = total
         self.exemplars: dict[int, Any] = {}
-        """Bucket: the fields of its `Exemplar`, made one only where somebody reads it."""
+        """Bucket: its `Exemplar`; as it is recorded a value and an `Origin`, made one only where somebody reads it."""
 
     @property
     def count(self) -> int:
@@ -58,7 +57,10 @@ class Distribution:
 
     def copy(self) -> Distribution:
         copied = Distribution(self.counts.copy(), self.sum)
-        copied.exemplars = {bucket: Exemplar(*exemplar) for bucket, exemplar in self.exemplars.items()}
+        copied.exemplars = {
+            bucket: each if each.__class__ is Exemplar else Exemplar(each[0], *each[1])
+            for bucket, each in self.exemplars.items()
+        }
         return copied
 
     def merge(self, other: Distribution) -> None:
@@ -72,6 +74,29 @@ Origin: TypeAlias = tuple[int, int, int]
 Point: TypeAlias = tuple[Metric, Labels, float | Distribution, Origin | None]
 """What is recorded: an amount of a counter, a value or a whole distribution of a histogram; and of a histogram's value
 where it came from, if it is to be an exemplar. A distribution brings its own."""
+
+
+class _Series(dict[Labels, Any]):
+    """The series of one metric; one that is not there yet begins with nothing counted."""
+
+    __slots__ = ("_bounds",)
+
+    def __init__(self, metric: Metric) -> None:
+        self._bounds = len(metric.buckets)
+
+    def __missing__(self, labels: Labels) -> Any:
+        begun = self[labels] = Distribution([0] * (self._bounds + 1), 0.0) if self._bounds else 0
+        return begun
+
+
+class _AllSeries(dict[Metric, _Series]):
+    """The series of all metrics."""
+
+    __slots__ = ()
+
+    def __missing__(self, metric: Metric) -> _Series:
+        begun = self[metric] = _Series(metric)
+        return begun
 
 
 class Watched(Protocol):
@@ -112,7 +137,7 @@ class Aggregates:
         self._label_cap = label_cap
         self._values: dict[str, set[str]] = {}
         self._capped: dict[tuple[Labels, Labels], Labels] = {}
-        self._series: defaultdict[Metric, dict[Labels, Any]] = defaultdict(dict)
+        self._series = _AllSeries()
         self._watched: set[Watched] = set()
         self._gauged: dict[Labels, object] = {}
         self._late: list[Iterable[Point]] = []
@@ -161,22 +186,18 @@ class Aggregates:
         try:
             while late:
                 for metric, labels, value, origin in late.pop(0):  # one loop without a call: there are 14 in a stream
-                    series = known[metric]
                     bounds = metric.buckets
                     if not bounds:
-                        series[labels] = series.get(labels, 0) + value
-                        continue
-                    distribution = series.get(labels)
-                    if distribution is None:
-                        distribution = series[labels] = Distribution([0] * (len(bounds) + 1), 0.0)
-                    if value.__class__ is Distribution:
-                        distribution.merge(value)
-                        continue
-                    bucket = bisect_left(bounds, value)
-                    distribution.counts[bucket] += 1
-                    distribution.sum += value
-                    if origin is not None:
-                        distribution.exemplars[bucket] = (value, *origin)
+                        known[metric][labels] += value
+                    elif value.__class__ is Distribution:
+                        known[metric][labels].merge(value)
+                    else:
+                        distribution = known[metric][labels]
+                        bucket = bisect_left(bounds, value)
+                        distribution.counts[bucket] += 1
+                        distribution.sum += value
+                        if origin is not None:
+                            distribution.exemplars[bucket] = (value, origin)
         finally:
             self._recording = False
 
@@ -215,12 +236,12 @@ class Aggregates:
             while True:
                 changes = self._changes
                 watched = [(stream, stream.partials()) for stream in list(self._watched)]
-                merged: defaultdict[Metric, dict[Labels, Any]] = defaultdict(dict)
+                merged = _AllSeries()
                 for metric, series in list(self._series.items()):
-                    merged[metric] = {
-                        labels: value.copy() if isinstance(value, Distribution) else value
+                    merged[metric].update(
+                        (labels, value.copy() if isinstance(value, Distribution) else value)
                         for labels, value in list(series.items())
-                    }
+                    )
                 if changes == self._changes:  # else interrupted by who has recorded: once more
                     break
         view = Aggregates(())

@@ -271,17 +271,16 @@ class Tap:
             self.unread(trouble)
             outcome = outcome or (Outcome.COMPLETED if error is None else classify(error))
         try:
-            failed = outcome in (Outcome.FAILED, Outcome.TRUNCATED)
-            closed = Closed(RUN, at, outcome, error_type if failed else "")
-            if failed and error is not None:
-                closed.message = message_of(error)
-            if self.sink.run_open:
-                self._tell((closed,))
-            elif exhausted:
-                closed = Closed(SESSION, at)  # between two runs
-            if self._session:
-                closed = replace(closed, key=SESSION)
-                self._tell((closed,))
+            running = self.sink.run_open
+            if running or self._session:
+                failed = outcome in (Outcome.FAILED, Outcome.TRUNCATED)
+                closed = Closed(RUN, at, outcome, error_type if failed else "")
+                if failed and error is not None:
+                    closed.message = message_of(error)
+                if running:
+                    self._tell((closed,))
+                if self._session:  # between two runs, a source that just ends has not failed
+                    self._tell((replace(closed, key=SESSION) if running or not exhausted else Closed(SESSION, at),))
             self.sink.finish(at)
         except Exception as trouble:
             self.unrecorded(trouble)

@@ -165,7 +165,7 @@ def live_points(
     if longest and gaps is not None:
         distribution = Distribution(gaps.copy(), operation.gap_total() / 1e9)
         if origin is not None:
-            distribution.exemplars[bisect_left(profile.per_chunk.buckets, longest / 1e9)] = (longest / 1e9, *origin)
+            distribution.exemplars[bisect_left(profile.per_chunk.buckets, longest / 1e9)] = (longest / 1e9, origin)
         points.append((profile.per_chunk, common, distribution, None))
     return points
 
