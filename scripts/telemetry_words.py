@@ -16,6 +16,7 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.GEN_AI_AGENT_DESCRIPTION: ("string", GIVEN, "the agent in words"),
     semconv.GEN_AI_AGENT_ID: ("string", "`invoke_agent` where told", "the agent's id"),
     semconv.GEN_AI_AGENT_NAME: ("string", "`invoke_agent`, `execute_tool`; `chat` where told", "the agent's name"),
+    semconv.GEN_AI_AGENT_VERSION: ("string", "`session`, of a command line's agent", "the program's version"),
     semconv.GEN_AI_CONVERSATION_ID: ("string", _AGENT_MODEL, "the conversation, where the system has an id for it"),
     semconv.GEN_AI_INPUT_MESSAGES: ("string, JSON", GIVEN, "the prompt"),
     semconv.GEN_AI_OPERATION_NAME: ("string", _ALL, "what the span is of"),
@@ -85,7 +86,7 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.STREAMGAUGE_RETRY_TARGET: ("string", "`retry`", "`model`, `tool` or `request`"),
     semconv.STREAMGAUGE_STEP_NAME: ("string", "`step`", "its number or name"),
     semconv.PROCESS_EXIT_CODE: ("int", "`session`, of a process", "as it ended"),
-    semconv.STREAMGAUGE_COST_USD: ("double, USD", PLANNED, "its cost, as the agent reports it"),
+    semconv.STREAMGAUGE_COST_USD: ("double, USD", "the run's; `session`", "its cost, as the agent reports it"),
     semconv.STREAMGAUGE_INTERRUPTED_BY: (
         "string", "the run's", "what the caller ended it with: `input`, `cancel`, `barge_in`, `signal`",
     ),

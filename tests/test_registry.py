@@ -79,7 +79,7 @@ def test_a_dialect_is_what_it_says(name: str) -> None:
     assert not hasattr(kind(), "__dict__"), "it has slots: one is made for each stream"
 
 
-@pytest.mark.parametrize("name", set(dialects.BUILT_IN) - {"generic", "generic-messages"})
+@pytest.mark.parametrize("name", sorted(set(dialects.BUILT_IN) - {"generic", "generic-messages"}))
 def test_a_system_has_a_how_to_a_capture_and_tests(name: str) -> None:
     assert page_of(module_of(name)).is_file()
     assert name in captured()

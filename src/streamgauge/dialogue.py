@@ -4,6 +4,7 @@ caller says as an aside, signals out.
 Like `answer` it is a pure function of timed events, so that a captured session replays as it was live. The asides:
 
     sent           data: a whole message, or line, of the caller's: text, or bytes. For the dialect
+    started        command: the process was started; its program, subcommands and the names of its options
     http.response  status: how the handshake was answered
     closed         code, reason, by: the WebSocket was closed, by `caller`, `agent` or `proxy`
     exited         code or signal: the process ended

@@ -233,6 +233,27 @@ def test_the_dialect_is_the_one_that_claims_the_path(seen: Seen) -> None:
     assert [span["name"] for span in spans(seen, "session")] == ["session turns", "session generic-messages"]
 
 
+def test_a_command_line_is_told_without_what_may_be_private(seen: Seen, tmp_path: Any) -> None:
+    told: list[Any] = []
+
+    class Listening(Turns):
+        @classmethod
+        def asked(cls, path: str, body: Any) -> dict[str, Any]:
+            return {"model": path.split()[-1]}
+
+        def feed(self, data: Any, at: int) -> Signals:
+            told.append(data)
+            return ()
+
+    dialects._found["turns"] = Listening
+    watch = duplex.watch("stdio", dialect="turns", pipeline=lambda: seen.pipeline)
+    command = ["/opt/bin/agent", "exec", "resume", "Tell me", "--api-key=sk-1", "-p", "a prompt", "--model", "m-1"]
+    watch(command=command).end()
+    assert told == [Aside("started", {"command": "agent exec resume --api-key -p --model"})]
+    watch(command=["agent", "--json", "--", "--not-an-option"]).end()
+    assert told[-1] == Aside("started", {"command": "agent --json"})
+
+
 def test_a_capture_of_a_session_replays_as_it_was(tmp_path: Any) -> None:
     with testing.recording(capture_dir=str(tmp_path)) as live:
         conversation = opened(live)

@@ -52,6 +52,9 @@ BUILT_IN = {
     "langgraph": "streamgauge.dialects.langgraph:Langgraph",
     "jaf-http": "streamgauge.dialects.jaf_http:JafHttp",
     "ziran-sse": "streamgauge.dialects.ziran_sse:ZiranSse",
+    "claude-code": "streamgauge.dialects.claude_code:ClaudeCode",
+    "codex": "streamgauge.dialects.codex:Codex",
+    "gemini-cli": "streamgauge.dialects.gemini_cli:GeminiCli",
     "generic-messages": "streamgauge.dialects.generic_messages:GenericMessages",
 }
 
