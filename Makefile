@@ -20,7 +20,7 @@ demo: $(VENV)/.ready ## play scripted and captured agent streams, with a live vi
 	@$(VENV)/bin/streamgauge demo
 
 test: $(VENV)/.ready .tools/.ready ## the tests
-	$(VENV)/bin/python -m pytest -q -n auto $(PURE)
+	PYTHONHASHSEED=0 $(VENV)/bin/python -m pytest -q -n auto $(PURE) # the seed: each worker finds the same tests
 	$(VENV)/bin/python -m pytest -q $(addprefix --ignore=,$(PURE) tests/interop tests/interop_sdks tests/dashboards)
 
 check: $(VENV)/.ready ## format, lint, types, layers, generated documentation

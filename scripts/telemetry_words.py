@@ -62,7 +62,7 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     semconv.MCP_METHOD_NAME: ("string", "the run's, of `mcp`", "the method that was called"),
     semconv.SERVER_ADDRESS: ("string", _AGENT_MODEL, "where the agent or the model is"),
     semconv.SERVER_PORT: ("int", _AGENT_MODEL, "its port"),
-    semconv.STREAMGAUGE_DIALECT: ("string", _ALL, "how the events were read"),
+    semconv.STREAMGAUGE_DIALECT: ("string", "the run's; `session`", "how the events were read"),
     semconv.STREAMGAUGE_TRANSPORT: ("string", _RUN, "`inprocess`, `httpx`, `asgi`, `http` (the proxy)"),
     semconv.STREAMGAUGE_OUTCOME: ("string", _ALL, "how it ended"),
     semconv.STREAMGAUGE_STREAM_GRANULARITY: ("string", "the run's; `chat` where it differs", "what one chunk is"),
@@ -92,6 +92,8 @@ ATTRIBUTES: dict[str, tuple[str, str, str]] = {
     ),
     semconv.STREAMGAUGE_SESSION_NAME: ("string", "`session`", "the dialect, or the program that was run"),
     semconv.STREAMGAUGE_SESSION_TURNS: ("int", "`session`", "how many runs it had"),
+    semconv.STREAMGAUGE_USAGE_INPUT_AUDIO_TOKENS: ("int", "`chat`, where told", "how many of the input are sound"),
+    semconv.STREAMGAUGE_USAGE_OUTPUT_AUDIO_TOKENS: ("int", "`chat`, where told", "how many of the output are sound"),
     semconv.STREAMGAUGE_WEBSOCKET_CLOSE_CODE: (
         "int", "`session`, of a WebSocket", "of the close frame; 1005 where it had none, 1006 where none came",
     ),

@@ -5,9 +5,8 @@ It answers with the event streams of `streams.py`, by path. What a stream is lik
     x-script: first=0.3 chunks=20 pace=0.04 tool=search end=cut
 
 (the names are those of `Script`, without `_s`), so that a load that always asks for the same gets the same. Without it
-every stream completes. `POST /fault {"kind": ...}` makes streams worse from then on, whatever their script says.
-See `Fault`.
-Nothing but the standard library is needed.
+every stream completes. `POST /fault {"kind": "stall"}` makes streams worse from then on, whatever their script says;
+`{"kind": "none"}` makes them good again: see `Fault`. Nothing but the standard library is needed.
 """
 
 from __future__ import annotations

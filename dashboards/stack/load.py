@@ -40,6 +40,7 @@ _ENDS = {
     "failed": re.compile(rb'^data: \{"(?:error"|type":"(?:error|run_failed)")', re.MULTILINE),
     "cancelled": re.compile(rb'"type":"run_cancelled"'),
 }
+_FIRST = re.compile(r"\bfirst=([\d.]+)")
 _RETRIES = {"model": b'"type":"llm_retry"', "tool": b'"type":"tool_retry"'}
 _KEPT = 20_000
 """First tokens and rates that are kept: a load may go on for days."""
@@ -81,9 +82,12 @@ class Totals:
     retries: Counter[str] = field(default_factory=Counter)
     """By what was tried again: model, tool or request."""
     stalls: Counter[str] = field(default_factory=Counter)
+    """By what the source was at."""
+    meant_stalls: Counter[str] = field(default_factory=Counter)
+    """Those of them that were asked for: the others are the machine's."""
     chunks: int = 0
-    first_s: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    """With the path: seconds from the request to the first generated piece."""
+    first_s: deque[tuple[str, float, float]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    """With the path: seconds from the request to the first generated piece, as was asked for and as it came."""
     rates: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     """With the path: generated pieces per second, after the first."""
     unreached: int = 0
@@ -111,8 +115,6 @@ class _Seen:
     asked: float
     status: int = 0
     left: bool = False
-    whole: bool = False
-    """The answer's last piece came."""
     body: bytes = b""
     first: float = 0.0
     last: float = 0.0
@@ -266,9 +268,7 @@ class Load:
                 if play.does == "slowly" and seen.pieces == found:
                     await asyncio.sleep(_HELD_S)
                     read = clock()
-        raw = b"".join(parts)
-        seen.whole = seen.status != 200 or raw.endswith(b"0\r\n\r\n")
-        seen.body = re.sub(rb"\r\n[0-9a-f]+\r\n", b"", raw)
+        seen.body = re.sub(rb"\r\n[0-9a-f]+\r\n", b"", b"".join(parts))
 
     def _count(self, play: Play, seen: _Seen) -> None:
         totals = self.totals
@@ -279,8 +279,10 @@ class Load:
         totals.chunks += pieces
         if seen.silences:
             totals.stalls[play.during] += seen.silences
+            totals.meant_stalls[play.during] += "{stall}" in play.script
         if seen.first:
-            totals.first_s.append((play.path, seen.first - seen.asked))
+            meant = _FIRST.search(play.script)
+            totals.first_s.append((play.path, float(meant[1]) if meant else 0.0, seen.first - seen.asked))
         if seen.last > seen.first:
             totals.rates.append((play.path, (pieces - 1) / (seen.last - seen.first)))
 

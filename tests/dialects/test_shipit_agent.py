@@ -21,7 +21,9 @@ from streamgauge.wire import Aside, Outcome, ServerSentEvent
 
 from .agent_streams import check_wire, wire_files
 
-CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("shipit-*.ndjson"))
+CAPTURES = sorted(
+    path for path in (Path(__file__).parents[1] / "captures").glob("shipit-*.ndjson") if "-socket-" not in path.stem
+)
 AT = 7
 
 

@@ -19,6 +19,8 @@ from livestack.system import MACROS, System, started
 _ORDER = ("test_programs.py", "test_numbers.py", "test_exemplars.py", "test_queries.py", "test_alerting.py")
 MATURE_S = 35.0
 """What compares with what was before looks so far back."""
+IDLE_S = 60.0
+"""What was counted before the first scrape is new for the time that a board shows."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,6 +48,13 @@ def aged(system: System) -> System:
     """There is enough of the past for every query."""
     system.aged(MATURE_S)
     return system
+
+
+@pytest.fixture(scope="session")
+def long_aged(aged: System) -> System:
+    """For so long that what was there from the start is no news."""
+    aged.aged(IDLE_S)
+    return aged
 
 
 @pytest.fixture(scope="session")

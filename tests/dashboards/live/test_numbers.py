@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -55,10 +56,10 @@ class Measured:
         before, after = getattr(self.before, name), getattr(self.after, name)
         return {key: after[key] - before[key] for key in after if after[key] > before[key]}
 
-    def values(self, name: str, *paths: str) -> list[float]:
-        """Those of streams, in order."""
+    def values(self, name: str, *paths: str) -> list[tuple[float, ...]]:
+        """Those of streams."""
         known = len(getattr(self.before, name))
-        return sorted(value for path, value in list(getattr(self.after, name))[known:] if path.startswith(paths))
+        return [values for path, *values in list(getattr(self.after, name))[known:] if path.startswith(paths)]
 
 
 def _at_rest(system: System, load: Load) -> tuple[float, Totals]:
@@ -85,15 +86,16 @@ def measured(system: System) -> Measured:
     return Measured(system, start, end, before, after)
 
 
-def _in_the_bucket_of(value: float, true: float, bounds: tuple[float, ...]) -> bool:
+def _within(value: float, low: float, high: float, bounds: tuple[float, ...]) -> bool:
     """A quantile of a histogram is as good as its buckets."""
-    low = max((bound for bound in bounds if bound < true), default=0.0)
-    high = min((bound for bound in bounds if bound >= true), default=math.inf)
-    return low <= value <= high
+    below = max((bound for bound in bounds if bound < low), default=0.0)
+    above = min((bound for bound in bounds if bound >= high), default=math.inf)
+    return below <= value <= above
 
 
-def _quantile(values: list[float], rank: float) -> float:
-    return values[max(math.ceil(rank * len(values)) - 1, 0)]
+def _quantile(values: Iterable[float], rank: float) -> float:
+    known = sorted(values)
+    return known[max(math.ceil(rank * len(known)) - 1, 0)]
 
 
 def test_the_load_had_all_of_it(measured: Measured) -> None:
@@ -127,14 +129,16 @@ def test_outcomes(measured: Measured) -> None:
 @pytest.mark.parametrize(("ref", "rank"), [("A", 0.5), ("B", 0.95), ("C", 0.99)])
 def test_first_token(measured: Measured, ref: str, rank: float) -> None:
     shown = measured.asked(f"overview: First token {ref}").only()
-    true = _quantile(measured.values("first_s", "/v1/"), rank)
-    assert _in_the_bucket_of(shown, true, semconv.SECONDS), (shown, true)
+    # The agent waited for so long at least, and the caller got it then: what the proxy saw lies between.
+    meant, had = ([values[at] for values in measured.values("first_s", "/v1/", "/runs/")] for at in (0, 1))
+    low, high = _quantile(meant, rank), _quantile(had, rank)
+    assert _within(shown, low, high, semconv.SECONDS), (shown, low, high)
 
 
 def test_chunk_rate(measured: Measured) -> None:
     shown = measured.asked("overview: Chunk rate A", dialect="openai-chat").only()
-    true = _quantile(measured.values("rates", "/v1/chat/completions"), 0.5)
-    assert _in_the_bucket_of(shown, true, semconv.RATE), (shown, true)
+    true = _quantile((value for (value,) in measured.values("rates", "/v1/chat/completions")), 0.5)
+    assert _within(shown, true, true, semconv.RATE), (shown, true)
 
 
 def test_chunks(measured: Measured) -> None:
@@ -144,7 +148,11 @@ def test_chunks(measured: Measured) -> None:
 
 def test_stalls(measured: Measured) -> None:
     shown = measured.counted("quality: Stalls by cause A", "during", per_second=False)
-    assert shown == pytest.approx(measured.had("stalls"), rel=NEAR)
+    had, meant = measured.had("stalls"), measured.had("meant_stalls")
+    # Where the machine has made more than were asked for, it is not said that both have seen the same ones.
+    own = sum(had.values()) - sum(meant.values())
+    assert shown == pytest.approx(had, rel=NEAR, abs=own)
+    assert sum(meant.values()) >= 6
 
 
 def test_retries(measured: Measured) -> None:

@@ -107,14 +107,18 @@ class Process:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def end(self) -> None:
+    def tell(self) -> None:
+        """To end."""
         if self.alive():
             self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+
+    def end(self) -> None:
+        self.tell()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self._reader.join(5)
         assert self.process.stdout is not None
         self.process.stdout.close()

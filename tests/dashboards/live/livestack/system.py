@@ -5,7 +5,7 @@ Each proxy is a job of its own:
 - `main` has every outcome, retry and stall, and its spans go to a trace store;
 - `served` is no proxy, but a program that serves streams itself;
 - `troubled` has what goes wrong beside streams: workers that end, label caps, captures and exports that fail;
-- `idle` has no callers;
+- `idle` has had no callers, and `quiet` has had some, of every kind, who have gone;
 - one for each fault, whose callers have nothing but good streams until the fault begins.
 """
 
@@ -98,6 +98,9 @@ class Callers:
         return [task.exception() or RuntimeError("ended") for task in self._tasks if task.done()]
 
     def end(self) -> None:
+        if self._loop.is_closed():
+            return
+
         async def end() -> None:
             for task in self._tasks:
                 task.cancel()
@@ -197,9 +200,12 @@ class System:
         # There, Debian's finds its templates: see scripts/get_tools.
         self.started(Process(program, *arguments, cwd=ROOT / ".tools", name="alertmanager"))
         rules = [generated / "prometheus" / f"streamgauge.{kind}.yml" for kind in ("rules", "alerts")]
-        main = self.jobs["main"]
+        main, quiet = self.jobs["main"], self.jobs["quiet"]
         assert main.load is not None
-        until(lambda: main.load.rounds > 2, told="all that there is has been shown")
+        assert quiet.load is not None
+        for load in (main.load, quiet.load):
+            until(lambda load=load: load.rounds > 1, told="there has been one of each")
+        self.callers.call(quiet.load.rest())
         data = self.folder / "data"
         past.write(self.folder, data, "main", main.metrics, past.pages(main.metrics, 30, 0.15), 6.0)
         targets = {job.name: job.metrics for job in self.jobs.values()}
@@ -268,7 +274,7 @@ def started(folder: Path, traces: str) -> Iterator[System]:
     """
     with ExitStack() as stack:
         made = System(folder, stack, stack.enter_context(webhook()))
-        names = ("main", "troubled", "idle", *(fault.job for fault in FAULTS))
+        names = ("main", "troubled", "idle", "quiet", *(fault.job for fault in FAULTS))
         # What takes long is begun first, and waited for when it is wanted.
         agents = {name: made.agent(name) for name in names}
         urls = {name: agent.said(r"http://\S+")[0] for name, agent in agents.items()}
@@ -298,6 +304,7 @@ def started(folder: Path, traces: str) -> Iterator[System]:
         made.jobs["served"] = Job("served", served, f"http://127.0.0.1:{found[1]}", f"127.0.0.1:{found[2]}")
         plays = read_plays()
         made.load(made.jobs["main"], plays, STREAMS)
+        made.load(made.jobs["quiet"], [replace(play, times=1) for play in plays], 16)
         made.load(made.jobs["troubled"], _troubled(plays), 8)
         made.load(made.jobs["served"], _served(plays), 6)
         for fault in FAULTS:
@@ -308,9 +315,14 @@ def started(folder: Path, traces: str) -> Iterator[System]:
         made.began = made.prometheus.now()
         made.aged(BEFORE_S)
         made.spoil()
-        yield made
-        made.mended()
-        assert made.callers.failed() == []
+        try:
+            yield made
+            made.mended()
+            assert made.callers.failed() == []
+        finally:
+            made.callers.end()  # first: a proxy waits for its streams
+            for process in made.processes:
+                process.tell()
 
 
 def _exporting(endpoint: str) -> dict[str, str]:
