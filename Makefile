@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/usr/bin:$(PATH)
 # litellm, which some agent packages bring, else asks the network for a price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: help demo test check format interop interop-sdks test-dashboards boards pictures bench bench-http docs docs-check clean
+.PHONY: help demo test check format interop interop-sdks test-dashboards boards pictures bench bench-http bench-ws docs docs-check clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ bench: $(INTEROP)/.ready ## what it costs, beside a floor and a peer; run it alo
 bench-http: $(VENV)/.ready ## what the proxy costs, beside nginx and haproxy; run it alone
 	@bench/http/get_peers
 	$(VENV)/bin/python -m bench.http
+
+bench-ws: $(VENV)/.ready ## what a WebSocket through the proxy costs, beside nginx and a plain relay; run it alone
+	@bench/http/get_peers
+	$(VENV)/bin/python -m bench.ws
 
 docs: $(VENV)/.ready ## write the generated parts of the documentation
 	$(VENV)/bin/python scripts/generate_docs.py

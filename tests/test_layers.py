@@ -44,7 +44,7 @@ TABLE: dict[str, set[str]] = {
     "answer": {*WORDS, "framing", "framing.coding", "dialects", "alike"},
     "dialogue": {*WORDS, "dialects"},
     # 4 I/O
-    "transports": {"tap", "wire", "errors"},
+    "transports": {"tap", "wire", "errors", "framing.websocket"},
     "clients": {"transports._exchange", "transports.httpx_client", "transports.inprocess", "wire", "errors"},
     # 5 root
     "telemetry": BELOW,
@@ -57,7 +57,7 @@ TABLE: dict[str, set[str]] = {
     "httpx2": {"_httpx", "transports.httpx_client"},
     "asgi": {*BELOW, "httpwatch", "recorder", "transports.asgi", "transports._exchange"},
     "proxy": {
-        *BELOW, "pipeline", "httpwatch", "transports.http", "transports.http.limits", "transports.http.routes",
+        *BELOW, "pipeline", "duplex", "httpwatch", "transports.http", "transports.http.limits", "transports.http.routes",
         "telemetry", "telemetry.bounded", "telemetry.prometheus",
     },
     "replay": {*BELOW, "pipeline"},

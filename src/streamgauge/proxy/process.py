@@ -19,23 +19,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from streamgauge import httpwatch, pipeline, semconv, telemetry
+from streamgauge import duplex, httpwatch, pipeline, semconv, telemetry
 from streamgauge.errors import MissingExtraError
-from streamgauge.pipeline import Pipeline
+from streamgauge.pipeline import Pipeline, known_dialect
 from streamgauge.proxy.admin import Admin, State
 from streamgauge.proxy.config import Config
 from streamgauge.proxy.sockets import address, bound, is_loopback
 from streamgauge.settings import Settings
+from streamgauge.transports.http.routes import Route
 
 if TYPE_CHECKING:
     from streamgauge.transports.http import Server
 
 __all__ = ["DEAD_S", "STUCK_S", "Process", "about", "announce", "flush", "hung_up", "logging_to_stderr", "run",
-           "serves_page", "set_up"]  # fmt: skip
+           "serves_page", "set_up", "watched"]  # fmt: skip
 
 log = logging.getLogger("streamgauge.proxy")
 
 _TRANSPORT = "http"
+_WEBSOCKET = "websocket"
 _BEAT_S = 0.25
 STUCK_S = 5.0
 """An event loop that has not turned for so long serves nobody: not ready. A healthy one does in milliseconds."""
@@ -130,13 +132,7 @@ class Process:
         loop = self._loop = asyncio.get_running_loop()
         made = self._pipeline
         server = await serve(
-            [
-                replace(
-                    route,
-                    watch=httpwatch.watch(_TRANSPORT, dialect=route.dialect or None, pipeline=lambda: made),
-                )
-                for route in self.config.routes
-            ],
+            [watched(route, made) for route in self.config.routes],
             sock=self._listener,
             limits=self.config.limits,
             tls=self.config.tls(),
@@ -178,7 +174,7 @@ class Process:
         await asyncio.wait((closing,), timeout=_CUT_S)
         if not closing.done():  # callers who take nothing
             for front in list(server.fronts):
-                front.transport.abort()
+                front.abort()
             await asyncio.wait((closing,), timeout=_CUT_S)
         closing.cancel()
 
@@ -192,6 +188,20 @@ class Process:
         """What exporters get at the end."""
         given = self.config.settings.shutdown_timeout_s
         return min(given, _AT_ONCE_S) if self._now.is_set() else given
+
+
+def watched(route: Route, made: Pipeline) -> Route:
+    """A route with what watches it. Its dialect is one of answers or one of messages; what goes over the other wire is
+    read by its path."""
+    kind = known_dialect(route.dialect) if route.dialect else None
+    of_messages = kind is not None and kind.opens_runs
+    return replace(
+        route,
+        watch=httpwatch.watch(
+            _TRANSPORT, dialect=None if of_messages else route.dialect or None, pipeline=lambda: made
+        ),
+        conversations=duplex.watch(_WEBSOCKET, dialect=route.dialect if of_messages else None, pipeline=lambda: made),
+    )
 
 
 def hung_up(stop: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from streamgauge.tap import Tap
 from streamgauge.wire import Aside, Outcome
 
-__all__ = ["Exchange", "Headers", "Opener", "Watch"]
+__all__ = ["CARRIED", "Exchange", "Headers", "Opener", "Watch"]
 
 _clock = time.monotonic_ns
 
@@ -39,14 +39,14 @@ _REMEMBERED = 4_096
 """Requests whose next attempt is known as one."""
 _REMEMBERED_NS = 600_000_000_000
 
-_CARRIED = frozenset(
+CARRIED = frozenset(
     {
         b"traceparent", b"tracestate", b"baggage", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-sampled",
         b"x-b3-parentspanid", b"x-b3-flags", b"uber-trace-id", b"x-amzn-trace-id",
     }
 )  # fmt: skip
 """What a propagator may read. No other header goes any further."""
-_WANTED = _CARRIED | {b"content-type", b"x-stainless-retry-count", b"idempotency-key"}
+_WANTED = CARRIED | {b"content-type", b"x-stainless-retry-count", b"idempotency-key"}
 """Of a request."""
 _TELLING = frozenset({b"content-type", b"content-encoding"})
 """Of an answer."""

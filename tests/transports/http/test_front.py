@@ -8,8 +8,6 @@ import json
 import pytest
 
 from streamgauge.transports.http import Limits
-from streamgauge.transports.http.front import Front
-from streamgauge.transports.http.heads import Request
 from transports.http.support import (
     CHUNKED,
     LAST,
@@ -161,34 +159,6 @@ async def test_an_offer_to_upgrade_is_not_taken_up(upgrade: str) -> None:
             assert (await caller.answer())[1] == b"/ body"
         sent = proxy.watch.exchanges[0]
         assert (b"Upgrade", upgrade.encode()) in sent.headers
-
-
-async def test_a_websocket_is_refused_and_there_is_a_seam_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = get("/chat", "Upgrade: WebSocket", "Connection: Upgrade")
-    async with proxying(echo) as proxy:
-        head, _ = await proxy.ask(asked)
-        assert head.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
-        assert proxy.refused == ["upgrade_unsupported"]
-
-        class Taken(asyncio.Protocol):
-            def data_received(self, data: bytes) -> None:
-                front.write(data.upper())
-
-        front: Front
-
-        def taken(self: Front, request: Request, rest: bytes) -> None:
-            nonlocal front
-            front = self
-            self.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + request.path + rest)
-            self.detach().set_protocol(Taken())
-
-        monkeypatch.setattr(Front, "on_upgrade", taken)
-        caller = await proxy.caller()
-        await caller.send(asked + b"rest")
-        assert await caller.exactly(45) == b"HTTP/1.1 101 Switching Protocols\r\n\r\n/chatrest"
-        await caller.send(b"more")
-        assert await caller.exactly(4) == b"MORE"
-        assert proxy.watch.exchanges == []
 
 
 # Refusals ----------------------------------------------------------------------------------------------------------

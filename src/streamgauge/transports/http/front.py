@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import httptools
 
 from streamgauge.transports.http import heads
+from streamgauge.transports.http._kernel import has_left
+from streamgauge.transports.http.handshake import Handshake, is_asked_for, judge
 from streamgauge.transports.http.heads import Fields, Refused, Request
 from streamgauge.transports.http.relay import Relay
 
@@ -36,9 +38,6 @@ _IDLE, _HEAD, _BODY, _READ, _CLOSING = range(5)
 _TURNED_AWAY = 64
 """Connections beyond the limit that are told so; more are closed without a word."""
 _AT_ONCE = struct.pack("ii", 1, 0)
-_TCP_INFO = getattr(socket, "TCP_INFO", 11)
-_GONE = (7, 8)
-"""States of a connection, as Linux counts them: closed, and closed by the other side."""
 
 
 class Front(asyncio.Protocol):
@@ -246,17 +245,18 @@ class Front(asyncio.Protocol):
         self._request = request
         if not request.has_body:
             self._state = _READ
-        if request.upgrade.lower() == b"websocket":
-            self.on_upgrade(request, rest)
-            return b""
         lane = server.table.find(request.path)
+        kind: type[Relay] = Relay
+        if request.upgrade and is_asked_for(request):
+            judge(request, lane)
+            kind = Handshake
         if request.length is not None and request.length > lane.limits.max_body_bytes > 0:
             raise Refused(413, "body_too_large", f"a body is at most {lane.limits.max_body_bytes} bytes")
         lane.admit(request.tokens)
         if self._parser is None and request.has_body:
             self._resume_parser(request)
         self._deadline = 0
-        relay = self._relay = Relay(self, lane, request, at)
+        relay = self._relay = kind(self, lane, request, at)
         if request.has_body:
             self._state = _BODY
             self._left = lane.limits.max_body_bytes if request.length is None else request.length
@@ -273,15 +273,19 @@ class Front(asyncio.Protocol):
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
         self._fields = []
 
-    def on_upgrade(self, request: Request, rest: bytes) -> None:
-        """The caller asks for a WebSocket; `rest` came behind its request. Who serves one takes it with `detach`."""
-        raise Refused(501, "upgrade_unsupported", "WebSocket is not served here")
+    def detach(self) -> tuple[bytes, bool]:
+        """The connection is another protocol's from now on.
 
-    def detach(self) -> Any:
-        """The connection's transport, which is another protocol's from now on."""
+        Returns: what came behind the request; whether the caller takes nothing for now.
+        """
+        ahead, self._pending = bytes(self._pending or b""), None
+        self._relay = None
+        self._state = _CLOSING
+        if self._held or self._flooded:
+            self.transport.resume_reading()
+        self.server.paused.discard(self)
         self.server.fronts.discard(self)
-        self.server.left()
-        return self.transport
+        return ahead, self._stuck
 
     def _more_body(self, data: bytes, at: int) -> bytes:
         """Returns what comes after the body."""
@@ -485,11 +489,7 @@ class Front(asyncio.Protocol):
 
     def has_left(self) -> bool:
         """Asked of the kernel, while the connection is not read."""
-        sock = self.transport.get_extra_info("socket")
-        try:
-            return sock is not None and sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] in _GONE
-        except OSError:
-            return True
+        return has_left(self.transport)
 
     def end(self, *, now: bool) -> None:
         """The server ends: `now`, or when what is under way is over."""

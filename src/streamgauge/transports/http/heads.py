@@ -27,6 +27,7 @@ __all__ = [
     "read_answer",
     "read_request",
     "refusal",
+    "switching_head",
     "trailer_lines",
     "upstream_head",
 ]
@@ -51,6 +52,7 @@ _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _NO_TRAILER = _READ | {b"trailer", b"authorization", b"cookie", b"set-cookie", b"content-encoding", b"content-type"}
 """Fields that change how a message is read have no place in trailers (RFC 9110, 6.5.1)."""
 
+_SWITCHING = b"Upgrade: websocket\r\nConnection: Upgrade"
 _VISIBLE = bytes(c for c in range(256) if (c >= 0x20 and c != 0x7F) or c == 0x09)
 _HOST = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789.-")
 """Of a name without a port: most."""
@@ -80,8 +82,8 @@ def _bad(message: str) -> Refused:
 class Request:
     """A request's head."""
 
-    __slots__ = ("chunked", "continues", "fields", "is_1_0", "keep_alive", "length", "lines", "method", "path", "query",
-                 "tokens", "trailers", "upgrade")  # fmt: skip
+    __slots__ = ("chunked", "continues", "fields", "is_1_0", "keep_alive", "length", "lines", "method", "offers",
+                 "path", "query", "switches", "tokens", "trailers", "upgrade")  # fmt: skip
 
     def __init__(self, method: bytes, path: bytes, query: bytes, fields: Fields) -> None:
         self.method = method
@@ -103,6 +105,10 @@ class Request:
         """The caller takes trailers."""
         self.tokens: list[bytes] = []
         self.upgrade = b""
+        self.offers = False
+        """`Connection` says that `upgrade` is meant for us."""
+        self.switches = False
+        """It asks for a WebSocket, and that goes on to the upstream."""
 
     @property
     def has_body(self) -> bool:
@@ -170,6 +176,7 @@ def read_request(raw: bytes, fields: Fields, *, max_target_bytes: int, max_heade
             words = [word.strip() for word in value.lower().split(b",")]
             if b"close" in words:
                 request.keep_alive = False
+            request.offers |= b"upgrade" in words
             extra = set(words) - _HOP_BY_HOP - {b"close", b""}
             if extra:
                 named = extra if named is None else named | extra
@@ -249,7 +256,9 @@ def upstream_head(request: Request, target: bytes, host_line: bytes, carried: di
         head.append(b"Transfer-Encoding: chunked")
     if request.continues:
         head.append(b"Expect: 100-continue")
-    if request.trailers:
+    if request.switches:
+        head.append(_SWITCHING)
+    elif request.trailers:
         head.append(b"TE: trailers\r\nConnection: TE")
     head.append(b"\r\n")
     return b"\r\n".join(head)
@@ -334,6 +343,13 @@ def answer_head(answer: Answer, *, chunked: bool, close: bool, trailers: bool, b
     return b"".join(lines)
 
 
+def switching_head(answer: Answer) -> bytes:
+    """The head of a 101 that goes to the caller, whose connection is a WebSocket from there on."""
+    lines = [b"HTTP/1.1 101 %b" % answer.reason]
+    lines.extend([b"%b: %b" % field for field in answer.kept if field[0].lower() != b"content-length"])
+    return b"\r\n".join([*lines, _SWITCHING, b"", b""])
+
+
 def trailer_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Trailers, without those that a trailer may not be."""
     return b"".join(b"%b: %b\r\n" % field for field in fields if field[0].lower() not in _NO_TRAILER)
@@ -355,6 +371,8 @@ def refusal(status: int, kind: str, message: str, *, head: bool = False, close: 
     ]
     if retry_s:
         lines.append(f"Retry-After: {retry_s}")
+    if status == HTTPStatus.UPGRADE_REQUIRED:
+        lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Connection: Upgrade"]
     if close:
         lines.append("Connection: close")
     return "\r\n".join([*lines, "", ""]).encode() + (b"" if head else body)

@@ -8,7 +8,7 @@ from streamgauge.errors import UsageError
 
 __all__ = ["Limits"]
 
-_MAY_BE_NONE = ("max_body_bytes", "pool_size", "replay_bytes")
+_MAY_BE_NONE = ("max_body_bytes", "max_message_bytes", "pool_size", "replay_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,10 @@ class Limits:
     """Fields in a head; SDKs send about 20. As `max_header_bytes`."""
     max_body_bytes: int = 67_108_864
     """A request's body: twice what model APIs take (32 MB); 0 for no limit. Answered with 413."""
+    max_message_bytes: int = 67_108_864
+    """A WebSocket's message, either side's, as its frames say; 0 for no limit. Both sides are closed with 1009."""
     max_streams: int = 1_000
-    """Open exchanges per route; beyond, 503 with Retry-After. What one core carries at a usual pace."""
+    """Open exchanges and WebSockets per route; beyond, 503 with Retry-After. What one core carries at a usual pace."""
     max_connections: int = 4_096
     """Callers' connections in all, idle ones too; beyond, 503 with Retry-After."""
     high_water_bytes: int = 65_536
@@ -52,10 +54,13 @@ class Limits:
     """Name, TCP and TLS. Answered with 504."""
     first_byte_timeout_s: float = 600.0
     """From the request's end to the answer's head: the openai and anthropic SDKs wait as long. 504."""
+    handshake_timeout_s: float = 10.0
+    """From a WebSocket's request to the upstream's answer; clients wait no longer. 504."""
     idle_timeout_s: float = 600.0
-    """Between two bytes of an answer; a model that thinks may be silent for minutes. The caller's answer is cut."""
+    """Between two bytes of an answer; a model that thinks may be silent for minutes. The caller's answer is cut. Of a
+    WebSocket in either direction, pings too; both sides are closed with 1008."""
     total_timeout_s: float = 3_600.0
-    """A whole exchange, also one that is read on after its caller has gone."""
+    """A whole exchange, also one that is read on after its caller has gone. A WebSocket has no such limit."""
     pool_idle_s: float = 4.0
     """An upstream connection that nobody uses: uvicorn and Node close theirs after 5 s, others later."""
     pool_size: int = 256

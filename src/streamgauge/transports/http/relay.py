@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from streamgauge.transports.http import heads
 from streamgauge.transports.http.heads import Answer, Fields, Request
@@ -48,6 +48,9 @@ def _nowhere(data: bytes) -> None:
 class Relay:
     """From a request's head to the end of its answer."""
 
+    upgrades: ClassVar[bool] = False
+    """A 101 is an answer."""
+
     __slots__ = ("_answer", "_attempt", "_chunked", "_finished", "_free", "_kept", "_kept_bytes", "_paused",
                  "_replayed", "_since", "_state", "_target", "_tell", "_timer", "_trailers", "_up", "_write",
                  "_written", "at", "exchange", "front", "lane", "request")  # fmt: skip
@@ -58,16 +61,8 @@ class Relay:
         self.request = request
         self.at = at
         """When its head came."""
-        target = self._target = lane.target(request.path) + request.query
-        self.exchange = lane.watch.exchange(
-            request.method.decode("latin-1"),
-            target.decode("latin-1"),
-            request.fields,
-            at=at,
-            server_address=lane.host,
-            server_port=lane.port,
-            scheme=lane.scheme,
-        )
+        self._target = lane.target(request.path) + request.query
+        self.exchange = self._watched()
         self._tell = self.exchange.data
         self._write: Callable[[bytes], None] = front.write
         self._written: Callable[[int, int], None] | None = None
@@ -93,6 +88,19 @@ class Relay:
         self._replayed = False
         self._timer: asyncio.TimerHandle | None = None
         lane.active += 1
+
+    def _watched(self) -> Any:
+        """The exchange as it is told of."""
+        lane, request = self.lane, self.request
+        return lane.watch.exchange(
+            request.method.decode("latin-1"),
+            self._target.decode("latin-1"),
+            request.fields,
+            at=self.at,
+            server_address=lane.host,
+            server_port=lane.port,
+            scheme=lane.scheme,
+        )
 
     # The request ------------------------------------------------------------------------------------------------
 
@@ -206,6 +214,10 @@ class Relay:
         """An answer before the answer: 100 or 103. A caller of HTTP/1.0 knows none."""
         if self.front is not None and not self.request.is_1_0:
             self._write(heads.answer_head(answer, chunked=False, close=False, trailers=False, bodiless=True))
+
+    def switched(self, answer: Answer, behind: bytes, at: int) -> None:
+        """The answer is 101; `behind` came behind its head. Only where it `upgrades`."""
+        raise NotImplementedError
 
     def answered(self, answer: Answer, at: int, *, more: bool = False) -> None:
         """The answer's head came. Afterwards the connection is this exchange's no more, if it is to be tried again.
@@ -368,7 +380,7 @@ class Relay:
             return
         front, self.front = self.front, None
         self._write = _nowhere
-        policy = self.lane.route.on_disconnect if self._finished else "cancel"
+        policy = self.lane.route.on_disconnect if self._finished and not self.upgrades else "cancel"
         if policy == "drain" and front is not None:
             self._written = None
             self.lane.orphans.add(self)
@@ -392,7 +404,8 @@ class Relay:
             if 0 < limits.connect_timeout_s < waited_s:
                 self.fail(Outcome.TIMED_OUT, "connect_timeout")
         elif state == _WAITING:
-            if self._finished and 0 < limits.first_byte_timeout_s < waited_s:
+            patience_s = limits.handshake_timeout_s if self.upgrades else limits.first_byte_timeout_s
+            if self._finished and 0 < patience_s < waited_s:
                 self.fail(Outcome.TIMED_OUT, "first_byte_timeout")
         elif state == _ANSWERING:
             if self._paused:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hmac
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from streamgauge.errors import UsageError
+from streamgauge.transports._conversation import Conversation
 from streamgauge.transports.http.heads import Refused, is_keyed
 from streamgauge.transports.http.limits import Limits
 from streamgauge.transports.http.watching import Unwatched, Watch
 
-__all__ = ["Lane", "Retries", "Route", "Table"]
+__all__ = ["Lane", "Retries", "Route", "Table", "unwatched"]
 
 _UPSTREAM = "http://host[:port][/path] or https://..."
 
@@ -58,6 +59,8 @@ class Route:
     dialect: str = ""
     """For who makes the watch; the transport does not look at it."""
     watch: Watch | None = None
+    conversations: Callable[..., Conversation] | None = None
+    """What WebSockets are watched with, as `duplex.watch` makes it."""
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     """When the caller goes: end the upstream's answer at once; or read it to its end, for what it tells."""
     retries: Retries | None = None
@@ -92,6 +95,11 @@ class Route:
             raise UsageError("a route's token is printable ASCII, and not empty")
 
 
+def unwatched(*args: Any, **about: Any) -> Conversation:
+    """A WebSocket that nobody watches."""
+    return Conversation(None, lambda tap: {})
+
+
 @dataclass(eq=False, slots=True)
 class Lane:
     """A route while it is served: what can be made ready once is."""
@@ -112,6 +120,7 @@ class Lane:
     port: int = 0
     scheme: str = "https"
     watch: Watch = field(default_factory=Unwatched)
+    conversations: Callable[..., Conversation] = unwatched
     _tokens: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
@@ -124,6 +133,7 @@ class Lane:
         self.port = url.port or (443 if url.scheme == "https" else 80)
         self.host_line = f"Host: {url.netloc}".encode()
         self.watch = route.watch if route.watch is not None else Unwatched()
+        self.conversations = route.conversations or unwatched
         self._tokens = tuple(token.encode() for token in route.tokens)
 
     def admit(self, tokens: list[bytes]) -> None:

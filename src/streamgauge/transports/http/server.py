@@ -14,6 +14,7 @@ from streamgauge.transports.http.front import Front
 from streamgauge.transports.http.limits import Limits
 from streamgauge.transports.http.pool import Pool
 from streamgauge.transports.http.routes import Lane, Route, Table
+from streamgauge.transports.http.websocket import WebSocket
 
 __all__ = ["Active", "Server", "serve"]
 
@@ -56,8 +57,8 @@ class Server:
         self.limits = limits
         self.half_close = half_close
         self.closing = False
-        self.fronts: set[Front] = set()
-        self.paused: set[Front] = set()
+        self.fronts: set[Front | WebSocket] = set()
+        self.paused: set[Front | WebSocket] = set()
         """Those that are not read."""
         self.body_idle_ns = int((limits.body_idle_timeout_s or _ENDLESS_S) * 1e9)
         self.listener: Any = None
@@ -89,7 +90,7 @@ class Server:
         if self._on_refused is not None:
             self._on_refused(reason)
 
-    def watch(self, front: Front) -> None:
+    def watch(self, front: Front | WebSocket) -> None:
         """Look after a connection that is not read."""
         self.paused.add(front)
         if self._watching is None:
@@ -148,7 +149,7 @@ class Server:
                 await asyncio.wait_for(self._idle.wait(), 0.25)  # for what is written to go out
             except TimeoutError:
                 for front in list(self.fronts):
-                    front.transport.abort()
+                    front.abort()
         self._sweeper.cancel()
         if self._watching is not None:
             self._watching.cancel()

@@ -32,8 +32,9 @@ _MORE = _HEAD | _END | _BAD | _WAITING | _PARTIAL
 class Upstream(asyncio.Protocol):
     """One connection. Its life: made by the pool, then exchange after exchange, idle in the pool between them."""
 
-    __slots__ = ("_answer", "_bodies", "_body", "_feed", "_fields", "_flags", "_head", "_parser", "_pool", "_reason",
-                 "_size", "_trailers", "closed", "idle_since", "relay", "reused", "transport", "write")  # fmt: skip
+    __slots__ = ("_answer", "_behind", "_bodies", "_body", "_feed", "_fields", "_flags", "_head", "_parser", "_pool",
+                 "_reason", "_size", "_trailers", "closed", "idle_since", "relay", "reused", "transport",
+                 "write")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -50,6 +51,8 @@ class Upstream(asyncio.Protocol):
         self._bodies: list[bytes] | None = None
         """Further ones."""
         self._fields: heads.Fields = []
+        self._behind: bytes | None = None
+        """What came behind a 101."""
         self._trailers: heads.Fields | None = None
         self._reason = b""
         self._head = b""
@@ -159,6 +162,13 @@ class Upstream(asyncio.Protocol):
         else:
             self.abort()
 
+    def detach(self) -> Any:
+        """The connection's transport, which is another protocol's from now on."""
+        self.relay = None
+        self.closed = True
+        self._parser = self._feed = None
+        return self.transport
+
     def abort(self) -> None:
         """Close at once, whatever was still to be sent."""
         self.relay = None
@@ -176,6 +186,8 @@ class Upstream(asyncio.Protocol):
         at = _clock()
         try:
             self._feed(data)
+        except httptools.HttpParserUpgrade as switched:
+            self._behind = data[switched.args[0] :]
         except Exception:  # llhttp's, or one of a callback below; both say that this is no answer
             self._flags |= _BAD
         body = self._body
@@ -192,6 +204,9 @@ class Upstream(asyncio.Protocol):
         """A read that brought something else than pieces of the body."""
         flags = self._flags
         self._flags = flags & ~(_HEAD | _WAITING | _PARTIAL)
+        if self._behind is not None and self._answer is not None:
+            relay.switched(self._answer, self._behind, at)
+            return
         body, self._body = self._body, None
         if self._bodies is not None:
             body = b"".join([body or b"", *self._bodies])
@@ -246,6 +261,10 @@ class Upstream(asyncio.Protocol):
         parser = self._parser
         status = parser.get_status_code()
         if status < 200:
+            if status == 101 and self.relay is not None and self.relay.upgrades and parser.should_upgrade():
+                self._answer = heads.read_answer(status, self._reason, self._fields)
+                self._fields = []
+                return
             if status < 100 or status == 101 or self.relay is None or len(self._fields) > self._pool.limits.max_headers:
                 raise ValueError("an answer that was not asked for")
             self.relay.informational(heads.read_answer(status, self._reason, self._fields))

@@ -1,0 +1,1 @@
+"""What WebSockets through the proxy cost. See `bench.ws.__main__`."""
