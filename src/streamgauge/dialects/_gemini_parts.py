@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from streamgauge import semconv
 from streamgauge.dialects._answers import count, json_text, requested, word
 from streamgauge.dialects._dialect import field
+from streamgauge.dialects._parameters import parameters, text
 from streamgauge.signals import REASONING, RUN, TEXT, TOOL_CALL, Chunk, Closed, Opened, Signal, Usage
 from streamgauge.wire import Outcome
 
-__all__ = ["CODE", "Parts", "either", "used"]
+__all__ = ["CODE", "REASONS", "Parts", "configured", "either", "used"]
 
 CODE: Final = "code_execution"
 """The tool that runs what the model writes, on Google's side."""
 
+_FILTERED: Final = (
+    "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR",
+    "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
+)  # fmt: skip
+_MISMADE: Final = (
+    "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
+    "MISSING_THOUGHT_SIGNATURE",
+)  # fmt: skip
+REASONS: Final[Mapping[str, str]] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    **dict.fromkeys(_FILTERED, "content_filter"),
+    **dict.fromkeys(_MISMADE, "error"),
+}
+"""Finish reasons that the conventions have a word for."""
+
+_PARAMETERS: Final = {
+    "maxOutputTokens": semconv.GEN_AI_REQUEST_MAX_TOKENS,
+    "temperature": semconv.GEN_AI_REQUEST_TEMPERATURE,
+    "topP": semconv.GEN_AI_REQUEST_TOP_P,
+    "topK": semconv.GEN_AI_REQUEST_TOP_K,
+    "stopSequences": semconv.GEN_AI_REQUEST_STOP_SEQUENCES,
+    "candidateCount": semconv.GEN_AI_REQUEST_CHOICE_COUNT,
+    "seed": semconv.GEN_AI_REQUEST_SEED,
+    "presencePenalty": semconv.GEN_AI_REQUEST_PRESENCE_PENALTY,
+    "frequencyPenalty": semconv.GEN_AI_REQUEST_FREQUENCY_PENALTY,
+}
 _FAILED: Final = {"OUTCOME_FAILED": "code_failed", "OUTCOME_DEADLINE_EXCEEDED": "timeout"}
 _MEDIA: Final = frozenset({"image", "audio", "video"})
 
@@ -24,6 +53,17 @@ def either(data: Any, camel: str, snake: str) -> Any:
     if data.__class__ is dict and camel in data:
         return data[camel]
     return field(data, snake)
+
+
+def configured(config: Any) -> dict[str, Any]:
+    """What a generation's configuration asks for, as attributes."""
+    attributes = parameters(config, _PARAMETERS)
+    level = text(field(config, "thinkingConfig"), "thinkingLevel")
+    if level:
+        attributes[semconv.GEN_AI_REQUEST_REASONING_LEVEL] = level.lower()
+    if text(config, "responseMimeType") == "application/json":
+        attributes[semconv.GEN_AI_OUTPUT_TYPE] = "json"
+    return attributes
 
 
 class Parts:
@@ -101,6 +141,8 @@ def used(usage: Any, at: int) -> Usage | None:
     taken = count(either(usage, "promptTokenCount", "prompt_token_count"))
     by_tools = count(either(usage, "toolUsePromptTokenCount", "tool_use_prompt_token_count"))
     given = count(either(usage, "candidatesTokenCount", "candidates_token_count"))
+    if given is None:  # the Live API's word
+        given = count(either(usage, "responseTokenCount", "response_token_count"))
     thought = count(either(usage, "thoughtsTokenCount", "thoughts_token_count"))
     cached = count(either(usage, "cachedContentTokenCount", "cached_content_token_count"))
     if taken is None and given is None and thought is None:

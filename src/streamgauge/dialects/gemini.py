@@ -22,8 +22,7 @@ from typing import Any, ClassVar, Final
 from streamgauge import semconv
 from streamgauge.dialects._answers import failure, word
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded
-from streamgauge.dialects._gemini_parts import CODE, Parts, either, used
-from streamgauge.dialects._parameters import parameters, text
+from streamgauge.dialects._gemini_parts import CODE, REASONS, Parts, configured, either, used
 from streamgauge.signals import RUN, TEXT, TOOL_REQUESTED, Chunk, Closed, Noted, Opened, Signal, Signals
 from streamgauge.wire import Outcome, ServerSentEvent
 
@@ -32,36 +31,11 @@ __all__ = ["FINISH_REASONS", "MAX_CANDIDATES", "Gemini"]
 MAX_CANDIDATES: Final = 64
 """Candidates of one answer that are followed. The API gives at most 8."""
 
-_FILTERED: Final = (
-    "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR",
-    "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
-)  # fmt: skip
-_MISMADE: Final = (
-    "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
-    "MISSING_THOUGHT_SIGNATURE",
-)  # fmt: skip
-FINISH_REASONS: Final[Mapping[str, str]] = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    **dict.fromkeys(_FILTERED, "content_filter"),
-    **dict.fromkeys(_MISMADE, "error"),
-}
+FINISH_REASONS: Final = REASONS
 """Those that the conventions have a word for."""
 
 _NO_REASON: Final = "FINISH_REASON_UNSPECIFIED"
 _PATH: Final = re.compile(r"/([^/:?]+):(streamGenerateContent|generateContent)(?:\?|$)")
-
-_PARAMETERS: Final = {
-    "maxOutputTokens": semconv.GEN_AI_REQUEST_MAX_TOKENS,
-    "temperature": semconv.GEN_AI_REQUEST_TEMPERATURE,
-    "topP": semconv.GEN_AI_REQUEST_TOP_P,
-    "topK": semconv.GEN_AI_REQUEST_TOP_K,
-    "stopSequences": semconv.GEN_AI_REQUEST_STOP_SEQUENCES,
-    "candidateCount": semconv.GEN_AI_REQUEST_CHOICE_COUNT,
-    "seed": semconv.GEN_AI_REQUEST_SEED,
-    "presencePenalty": semconv.GEN_AI_REQUEST_PRESENCE_PENALTY,
-    "frequencyPenalty": semconv.GEN_AI_REQUEST_FREQUENCY_PENALTY,
-}
 
 
 class Gemini(Dialect):
@@ -112,13 +86,7 @@ class Gemini(Dialect):
 
     @classmethod
     def asked(cls, path: str, body: Any) -> dict[str, Any]:
-        config = field(body, "generationConfig") or field(body, "generation_config")
-        attributes = parameters(config, _PARAMETERS)
-        level = text(field(config, "thinkingConfig"), "thinkingLevel")
-        if level:
-            attributes[semconv.GEN_AI_REQUEST_REASONING_LEVEL] = level.lower()
-        if text(config, "responseMimeType") == "application/json":
-            attributes[semconv.GEN_AI_OUTPUT_TYPE] = "json"
+        attributes = configured(field(body, "generationConfig") or field(body, "generation_config"))
         told: dict[str, Any] = {"operation": semconv.GENERATE_CONTENT, "attributes": attributes}
         found = _PATH.search(path)
         if found is not None:
