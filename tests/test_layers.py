@@ -57,7 +57,8 @@ TABLE: dict[str, set[str]] = {
     "httpx2": {"_httpx", "transports.httpx_client"},
     "asgi": {*BELOW, "httpwatch", "recorder", "transports.asgi", "transports._exchange"},
     "proxy": {
-        *BELOW, "pipeline", "duplex", "httpwatch", "transports.http", "transports.http.limits", "transports.http.routes",
+        *BELOW, "pipeline", "duplex", "httpwatch", "transports.http", "transports.http.limits",
+        "transports.http.routes",
         "telemetry", "telemetry.bounded", "telemetry.prometheus",
     },
     "replay": {*BELOW, "pipeline"},

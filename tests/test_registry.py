@@ -171,7 +171,7 @@ def test_every_client_is_in_an_interop_environment(package: str) -> None:
 
 def test_every_framing_is_registered() -> None:
     modules = {name: name.replace("-", "_") for name in framing.FRAMINGS} | {"json": "json_array"}  # not the library's
-    assert {*modules.values(), "coding"} == public("framing")
+    assert {*modules.values(), "coding", "websocket"} == public("framing")  # what a connection is made of
     for name, kind in framing.FRAMINGS.items():
         assert kind.__module__ == f"streamgauge.framing.{modules[name]}"
         assert framing.find(name) is kind

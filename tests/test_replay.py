@@ -111,7 +111,8 @@ def test_a_stream_gives_the_same_spans_and_metrics_as_live(live: Live, path: Pat
     again = played(capture)
     assert spans(again) == spans(seen)
     assert metrics(again) == metrics(seen)
-    assert seen.value(semconv.STREAMS.name) >= 1
+    begun_by_the_caller = {"acp", "mcp-stdio"}  # without what the caller says there is no run
+    assert seen.value(semconv.STREAMS.name) >= 1 or read(path).request.dialect in begun_by_the_caller
 
 
 def closed(wrapped: Any, live: Live) -> None:

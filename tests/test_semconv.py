@@ -27,7 +27,7 @@ from opentelemetry.semconv.attributes import error_attributes, http_attributes, 
 import streamgauge
 from streamgauge import dialects, recorder, semconv, signals, testing
 from streamgauge.capture import read
-from streamgauge.dialects import _aiecs_reasoning, zag
+from streamgauge.dialects import _aiecs_reasoning
 from streamgauge.recorder.context import _OWN
 from streamgauge.replay import replay
 from streamgauge.semconv import HISTOGRAM, Metric
@@ -38,7 +38,7 @@ GOLDEN = TESTS / "golden" / "telemetry.json"
 CAPTURES = sorted((TESTS / "captures").glob("*.ndjson"))
 SOURCES = sorted((Path(streamgauge.__file__).parent / "dialects").glob("*.py"))
 WORDS = runpy.run_path(str(TESTS.parent / "scripts" / "telemetry_words.py"))["ATTRIBUTES"]
-BEYOND_SEMCONV = {f"{zag.USAGE_LIMIT}.scope": "string", f"{zag.USAGE_LIMIT}.reset_at": "string"}
+BEYOND_SEMCONV = {f"{signals.USAGE_LIMIT}.scope": "string", f"{signals.USAGE_LIMIT}.reset_at": "string"}
 """Attributes of one dialect's own span event."""
 PROFILES = list(semconv.PROFILES.values())
 _LIST = re.compile(r"\[[^\[\]{}]*\]")

@@ -7,6 +7,7 @@ Like `answer` it is a pure function of timed events, so that a captured session 
     started        command: the process was started; its program, subcommands and the names of its options
     http.response  status: how the handshake was answered
     closed         code, reason, by: the WebSocket was closed, by `caller`, `agent` or `proxy`
+    signalled      signal: the caller sent it one
     exited         code or signal: the process ended
     http.disconnected  policy: the caller has gone
 
@@ -18,15 +19,16 @@ from __future__ import annotations
 from typing import Any
 
 from streamgauge import dialects, semconv
-from streamgauge.signals import SESSION, Noted, Signals
+from streamgauge.signals import RUN, SESSION, Noted, Signals
 from streamgauge.wire import Aside
 
-__all__ = ["CLOSED", "DISCONNECTED", "EXITED", "RESPONSE", "SENT", "Dialogue"]
+__all__ = ["CLOSED", "DISCONNECTED", "EXITED", "RESPONSE", "SENT", "SIGNALLED", "Dialogue"]
 
 SENT = "sent"
 RESPONSE = "http.response"
 CLOSED = "closed"
 EXITED = "exited"
+SIGNALLED = "signalled"
 DISCONNECTED = "http.disconnected"
 
 
@@ -48,6 +50,8 @@ class Dialogue:
         if data.__class__ is not Aside or data.name == SENT:
             return self._read(data, at)
         noted = _facts(data)
+        if data.name == SIGNALLED:
+            return (Noted(RUN, at, {semconv.STREAMGAUGE_INTERRUPTED_BY: "signal"}), *self._read(data, at))
         told = tuple(self._read(data, at))
         return (Noted(SESSION, at, noted), *told) if noted else told
 

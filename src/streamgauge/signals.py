@@ -27,6 +27,7 @@ __all__ = [
     "TOOL_QUEUED",
     "TOOL_REQUESTED",
     "TOOL_SKIPPED",
+    "USAGE_LIMIT",
     "Chunk",
     "Closed",
     "Noted",
@@ -59,6 +60,8 @@ TOOL_SKIPPED: Final = "streamgauge.tool.skipped"
 TOOL_REQUESTED: Final = "streamgauge.tool.requested"
 """The name of a `Noted`: the model asks for a tool call whose execution the stream does not show. With the tool's
 name and call id."""
+USAGE_LIMIT: Final = "streamgauge.usage_limit"
+"""The name of a `Noted`: a provider's limit was reached, with its `.scope` and when it is lifted, `.reset_at`."""
 
 
 @dataclass(slots=True)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from streamgauge import semconv
 from streamgauge.dialects import find
-from streamgauge.dialects.zag import USAGE_LIMIT, Zag
-from streamgauge.signals import Chunk, Closed, Noted, Opened, Signal, Usage
+from streamgauge.dialects.zag import Zag
+from streamgauge.signals import USAGE_LIMIT, Chunk, Closed, Noted, Opened, Signal, Usage
 from streamgauge.wire import Aside, Granularity, Outcome, ServerSentEvent
 
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("zag-*.ndjson"))

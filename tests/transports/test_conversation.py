@@ -126,6 +126,35 @@ def test_the_clocks_start_with_the_callers_message(seen: Seen) -> None:
     assert run["end"] - run["start"] == 3_000_000_000
 
 
+def test_a_run_that_began_before_its_first_message_has_waited_for_it(seen: Seen) -> None:
+    """The message tells that its run is open since earlier: that is the agent's time, and the run's first byte."""
+
+    class Late(Turns):
+        def feed(self, data: Any, at: int) -> Signals:
+            if isinstance(data, Aside):
+                return ()
+            return (Opened(RUN, at - 1_900_000_000, semconv.INVOKE_AGENT), Closed(RUN, at))
+
+    dialects._found["turns"] = Late
+    conversation = opened(seen)
+    at = time.monotonic_ns() + 60_000_000_000
+    conversation.received("x", at, at - 1_900_000_000)
+    conversation.end()
+    (run,) = spans(seen, "invoke_agent")
+    attributes = run["attributes"]
+    assert attributes["streamgauge.stream.time_to_first_byte"] == 1.9
+    assert (attributes["streamgauge.stream.wait.source"], attributes["streamgauge.stream.wait.caller"]) == (1.9, 0.0)
+
+
+def test_a_signal_of_the_callers_has_interrupted_the_run(seen: Seen) -> None:
+    conversation = opened(seen)
+    turn(conversation, "a", ends=False)
+    conversation.aside("signalled", {"signal": "SIGINT"})
+    conversation.end(outcome=Outcome.CANCELLED)
+    (run,) = spans(seen, "invoke_agent")
+    assert run["attributes"]["streamgauge.interrupted_by"] == "signal"
+
+
 def test_a_message_with_a_trace_context_has_it_as_its_parent(seen: Seen) -> None:
     conversation = opened(seen)
     turn(conversation, "a", traceparent=OTHER)

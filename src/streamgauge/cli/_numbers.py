@@ -58,9 +58,10 @@ _PROTOCOLS = frozenset({"a2a", "ag-ui", "jaf-http", "langgraph", "mcp", "vercel-
 
 
 def fitted(found: Sequence[Row], most: int) -> list[Row]:
-    """At most so many rows, if that can be: first the model APIs become one, then the protocols, then all else."""
+    """At most so many rows, if that can be: first the model APIs become one, then what programs print, then the
+    protocols, then all else."""
     shown = list(found)
-    for family in ("model APIs", "protocols", "agents"):
+    for family in ("model APIs", "programs", "protocols", "agents"):
         if len(shown) <= most:
             break
         members = [row for row in found if _family(row.dialect) == family]
@@ -71,9 +72,13 @@ def fitted(found: Sequence[Row], most: int) -> list[Row]:
 
 def _family(name: str) -> str:
     kind = dialects.find(name) if name in dialects.BUILT_IN else None
-    if kind is not None and kind.provider_name:
+    if kind is None or name.startswith("generic"):
+        return "agents"
+    if kind.opens_runs and kind.framing == "ndjson":
+        return "programs"
+    if kind.provider_name:
         return "model APIs"
-    return "protocols" if name in _PROTOCOLS else "agents"
+    return "protocols" if name in _PROTOCOLS or kind.opens_runs else "agents"
 
 
 def _together(name: str, members: Sequence[Row]) -> Row:

@@ -24,6 +24,12 @@ _WIDE = 110  # from here on there is room between the columns
 _ELSEWHERE = 120  # columns, where the output is no terminal
 _AROUND = 8  # lines: title, headings, what is between, and one to spare
 _HEADINGS = {Outcome.TIMED_OUT: "timed\nout", Outcome.SHUTDOWN: "shut\ndown"}
+_NARROW = {
+    Outcome.COMPLETED: "com-\npleted",
+    Outcome.TRUNCATED: "trun-\ncated",
+    Outcome.CANCELLED: "can-\ncelled",
+    Outcome.ABANDONED: "aban-\ndoned",
+}
 _STYLES = {
     Outcome.COMPLETED: "green",
     Outcome.FAILED: "red",
@@ -103,7 +109,8 @@ def _endings(found: Sequence[Row], width: int, ended: bool) -> RenderableType:
     from rich.text import Text
 
     shown = [outcome for outcome in Outcome if outcome is not Outcome.SHUTDOWN or ended]
-    table = _table(width, "dialect", "ended" if ended else "open", *(_HEADINGS.get(one, one) for one in shown))
+    headings = _HEADINGS if width >= _WIDE else {**_HEADINGS, **_NARROW}
+    table = _table(width, "dialect", "ended" if ended else "open", *(headings.get(one, one) for one in shown))
     for row in found:
         first = row.ended if ended else row.open
         cells = [Text(str(row.outcomes[one]), _STYLES[one]) if row.outcomes.get(one) else _nothing() for one in shown]
@@ -113,14 +120,15 @@ def _endings(found: Sequence[Row], width: int, ended: bool) -> RenderableType:
 
 def _clocks(found: Sequence[Row], width: int) -> RenderableType:
     both = "\n   p50    p95"
+    wide = width >= _WIDE
+    first_byte = f"first byte{both}" if wide else "first\nbyte"
     table = _table(
-        width, "dialect", f"first byte{both}", f"first token{both}", f"first answer{both}", "chunks\nper s", "stalls",
-        "retries",
+        width, "dialect", first_byte, f"first token{both}", f"first answer{both}", "chunks\nper s", "stalls", "retries",
     )  # fmt: skip
     for row in found:
         table.add_row(
             row.dialect,
-            _both(row.first_byte),
+            _both(row.first_byte) if wide else _median(row.first_byte),
             _both(row.first_token),
             _both(row.first_answer),
             _rate(row.rate),
@@ -142,6 +150,11 @@ def _rate(times: Times) -> Any:
         return _nothing()
     # Where a system hands over a finished text in slices, they come at once.
     return f"{rate:.0f}{'+' if rate >= times.bounds[-1] else ''}"
+
+
+def _median(times: Times) -> Any:
+    median = times.quantile(0.5)
+    return _nothing() if median is None else seconds(median)
 
 
 def _both(times: Times) -> Any:

@@ -62,6 +62,11 @@ BUILT_IN = {
     "claude-code": "streamgauge.dialects.claude_code:ClaudeCode",
     "codex": "streamgauge.dialects.codex:Codex",
     "gemini-cli": "streamgauge.dialects.gemini_cli:GeminiCli",
+    "zag-wire": "streamgauge.dialects.zag_wire:ZagWire",
+    "opencode": "streamgauge.dialects.opencode:Opencode",
+    "copilot-cli": "streamgauge.dialects.copilot_cli:CopilotCli",
+    "acp": "streamgauge.dialects.acp:Acp",
+    "mcp-stdio": "streamgauge.dialects.mcp_stdio:McpStdio",
     "generic-messages": "streamgauge.dialects.generic_messages:GenericMessages",
 }
 

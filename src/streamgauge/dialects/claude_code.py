@@ -26,13 +26,10 @@ from streamgauge.dialects._claude_session import MAX_WAITS, Session
 from streamgauge.dialects._claude_turn import DENIED
 from streamgauge.dialects._command_line import options, program
 from streamgauge.dialects._dialect import NOTHING, field, loaded
-from streamgauge.signals import RUN, SESSION, Noted, Retried, Signal, Signals
+from streamgauge.signals import RUN, SESSION, USAGE_LIMIT, Noted, Retried, Signal, Signals
 from streamgauge.wire import Aside, Granularity, Outcome
 
 __all__ = ["ClaudeCode"]
-
-USAGE_LIMIT: Final = "streamgauge.usage_limit"
-"""The span event of a provider's limit that was reached, with its scope and when it is lifted."""
 
 _TASK_ENDS: Final = {
     "completed": (Outcome.COMPLETED, ""),

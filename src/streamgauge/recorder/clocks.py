@@ -37,7 +37,7 @@ class Clocks:
 
     __slots__ = (
         "_added", "_inward_between", "_pause_ns", "asked", "at", "caller_ns", "context", "first_byte", "inward",
-        "opened", "operations", "persons", "recorder", "source_ns", "stalls", "tap", "tools",
+        "opened", "operations", "persons", "reading", "recorder", "source_ns", "stalls", "tap", "tools",
     )  # fmt: skip
 
     apply_one: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {}
@@ -56,12 +56,20 @@ class Clocks:
         self.tap: Any = None
         """The tap that this is the recording of."""
         self._added: Distribution | None = None
+        self.reading = False
+        """What is applied now was told by data that has just come."""
         self.begin_run()
 
     def begin_run(self) -> None:
         """What belongs to one run: a stream may have several, one after the other."""
         self._pause_ns = _UNREAD
         self.source_ns = self.caller_ns = self.first_byte = self.stalls = self.persons = self.tools = 0
+
+    def began_before(self, opened: int) -> None:
+        """What has just come is of a run that was open before: it has waited for its first data since."""
+        self.first_byte = self.at
+        self.source_ns = self.at - max(opened, self.asked)
+        self._pause_ns = min(self.recorder.stall_ns, _PAUSE_NS)
 
     def record(self, signals: Signals, asked: int, at: int) -> None:
         """Data came at `at`, for which the caller had asked at `asked`, and it told `signals`.
@@ -74,11 +82,13 @@ class Clocks:
                 self._paused(asked, at)
             self.at = at
             self.inward = True
+            self.reading = True
             for signal in signals:
                 if signal.__class__ is Chunk:
                     Clocks.record(self, signal, at, at)
                 else:
                     self.apply_one[signal.__class__](self, signal)
+            self.reading = False
             return
         operation = self.operations.get(signals.key)
         if operation is None:

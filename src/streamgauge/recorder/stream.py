@@ -151,6 +151,8 @@ class Stream(Sessions):
             self.opened = signal.at
             if self.at < signal.at:
                 self.asked = self.at = signal.at
+            elif self.reading and signal.at < self.at:
+                self.began_before(signal.at)
         else:
             parent = self.operations.get(signal.parent) or self.operations.get(RUN)
             if parent is None:  # the run has ended, or has not begun
