@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/usr/bin:$(PATH)
 # litellm, which some agent packages bring, else asks the network for a price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: help demo test check format interop interop-sdks test-dashboards boards pictures bench bench-http bench-ws docs docs-check clean
+.PHONY: help demo test check format interop interop-sdks test-dashboards boards pictures bench bench-http bench-ws bench-stdio docs docs-check clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ bench-ws: $(VENV)/.ready ## what a WebSocket through the proxy costs, beside ngi
 	@bench/http/get_peers
 	$(VENV)/bin/python -m bench.ws
 
+bench-stdio: $(VENV)/.ready ## what `exec` costs, beside cat and a plain relay; run it alone
+	$(VENV)/bin/python -m bench.stdio
+
 docs: $(VENV)/.ready ## write the generated parts of the documentation
 	$(VENV)/bin/python scripts/generate_docs.py
 
@@ -79,7 +82,7 @@ $(INTEROP)/.ready: pyproject.toml constraints-interop.txt
 	@touch $@
 
 $(SDKS)/.ready: pyproject.toml constraints-interop-sdks.txt
-	@scripts/make_venv "$(PYTHON)" $(SDKS) constraints-interop-sdks.txt -e '.[interop-sdks]'
+	@PIP_NO_BINARY=claude-agent-sdk scripts/make_venv "$(PYTHON)" $(SDKS) constraints-interop-sdks.txt -e '.[interop-sdks]' # its wheel brings a program of 365 MB
 	@touch $@
 
 $(PHOENIX)/.ready: constraints-phoenix.txt

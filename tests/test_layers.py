@@ -45,28 +45,34 @@ TABLE: dict[str, set[str]] = {
     "dialogue": {*WORDS, "dialects"},
     # 4 I/O
     "transports": {"tap", "wire", "errors", "framing.websocket"},
-    "clients": {"transports._exchange", "transports.httpx_client", "transports.inprocess", "wire", "errors"},
+    "clients": {
+        "transports._exchange", "transports.httpx_client", "transports.inprocess", "transports.websocket", "wire",
+        "errors",
+    },
     # 5 root
     "telemetry": BELOW,
     "pipeline": {*BELOW, "answer", "dialogue", "telemetry", "telemetry.meters", "transports._dropped"},
     "duplex": {*BELOW, "pipeline", "transports._conversation"},
     "httpwatch": {*BELOW, "pipeline", "answer", "transports._exchange"},
-    "assembly": {*BELOW, "pipeline", "httpwatch"},
+    "assembly": {*BELOW, "pipeline", "httpwatch", "duplex"},
     "_httpx": {*BELOW, "clients._http", "httpwatch", "transports._exchange", "transports.httpx_client"},
     "httpx": {"_httpx", "transports.httpx_client"},
     "httpx2": {"_httpx", "transports.httpx_client"},
-    "asgi": {*BELOW, "httpwatch", "recorder", "transports.asgi", "transports._exchange"},
+    "asgi": {*BELOW, "pipeline", "duplex", "httpwatch", "recorder", "transports.asgi", "transports._exchange"},
+    "_websockets": {"duplex"},
+    "websockets": {"_websockets", "errors", "transports.websocket"},
     "proxy": {
         *BELOW, "pipeline", "duplex", "httpwatch", "transports.http", "transports.http.limits",
         "transports.http.routes",
         "telemetry", "telemetry.bounded", "telemetry.prometheus",
     },
+    "stdio": {*BELOW, "pipeline", "duplex", "transports.stdio._asyncio"},
     "replay": {*BELOW, "pipeline"},
     "testing": {*BELOW, "pipeline", "transports._dropped"},
     "": {*BELOW, "pipeline", "assembly"},
     "cli": {
-        *BELOW, "", "pipeline", "proxy.config", "proxy.process", "replay", "testing",
-        "telemetry.bounded", "telemetry.exporters", "telemetry.prometheus",
+        *BELOW, "", "duplex", "pipeline", "stdio", "telemetry", "transports.stdio", "proxy.config", "proxy.process",
+        "replay", "testing", "telemetry.bounded", "telemetry.exporters", "telemetry.prometheus",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -90,12 +96,13 @@ THIRD_PARTY: dict[str, set[str]] = {
     "httpx": {"httpx"},
     "httpx2": {"httpx2"},
     "uvloop": {"proxy.process"},
+    "websockets": {"websockets", "transports.websocket"},
     **{package: {f"clients.{package}"} for package in AGENTS},
 }
 """Module of another package: where it may be imported."""
 
-BY_NAME = {"dialects", "clients", "framing.coding"}
-"""They import what a table of theirs names: dialects, drop-ins, decoders."""
+BY_NAME = {"dialects", "clients", "framing.coding", "cli"}
+"""They import what a table of theirs names: dialects, drop-ins, decoders, commands."""
 
 
 class Import(NamedTuple):

@@ -131,6 +131,7 @@ CLIENTS = {
     "anthropic": Kept("anthropic>=2", "anthropic", "interop_sdks/anthropic_calls.py", dialects=False),
     "httpx": Kept("streamgauge[proxy]", "httpx", "clients/test_http_clients.py", dialects=False),
     "httpx2": Kept("streamgauge[proxy]", "httpx", "clients/test_http_clients.py", module="httpx", dialects=False),
+    "websockets": Kept("streamgauge[proxy]", "websockets", "interop_sdks/test_websockets.py", dialects=False),
 }
 
 
@@ -189,3 +190,32 @@ def test_the_command_and_the_entry_point_group_are_where_they_are_said_to_be() -
     module, _, function = project["scripts"]["streamgauge"].partition(":")
     assert callable(getattr(importlib.import_module(module), function))
     assert f'entry-points."{dialects.ENTRY_POINT_GROUP}"' in page_of("outside_dialect").read_text("utf-8")
+
+
+# Command lines ----------------------------------------------------------------------------------------------------
+
+
+def test_every_dialect_of_a_program_says_what_is_in_its_command_lines() -> None:
+    claiming = {name for name in dialects.BUILT_IN if dialect(name).commands}
+    assert set(dialects.PROGRAMS) == claiming
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("claude -p 'Fix it' --output-format stream-json --verbose", "claude-code"),
+        ("npx -y @anthropic-ai/claude-code -p x --output-format=stream-json", "claude-code"),
+        ("codex exec --json 'Fix it'", "codex"),
+        ("gemini -p x --output-format stream-json", "gemini-cli"),
+        ("opencode run --format json x", "opencode"),
+        ("copilot -p x --output-format json", "copilot-cli"),
+        ("zag -o stream-json exec x", "zag-wire"),
+        ("gemini --experimental-acp", "acp"),
+        ("npx -y mcp-server-git", "mcp-stdio"),
+        ("npx -y @modelcontextprotocol/server-filesystem /tmp", "mcp-stdio"),
+        ("claude -p x", None),
+        ("cat claude", None),
+    ],
+)
+def test_a_command_line_is_claimed_by_its_dialect(line: str, name: str | None) -> None:
+    assert dialects.by_command(line) == name

@@ -5,7 +5,8 @@
     app = streamgauge.asgi.Middleware(app)
 
 Of a stream that is served, the run's span is of kind SERVER, and its clocks are `gen_ai.server.*`. That span is current
-inside the application, so that spans of the agent's own are its children. No dependency is needed.
+inside the application, so that spans of the agent's own are its children. A WebSocket is a session, with a run for each
+turn. No dependency is needed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from functools import lru_cache
 from typing import Any
 
 from streamgauge import dialects as known
-from streamgauge import httpwatch, recorder
+from streamgauge import duplex, httpwatch, recorder
 from streamgauge.errors import UsageError
+from streamgauge.pipeline import known_dialect
 from streamgauge.transports._exchange import Watch
 from streamgauge.transports.asgi import Application, Watching
 
@@ -25,6 +27,8 @@ __all__ = ["Middleware"]
 
 _ROUTE = re.compile(r"(?:([A-Z]+) )?(/.*)", re.DOTALL)
 _PLACE = re.compile(r"\{[^{}:]*(:path)?\}")
+_SOCKET = "WEBSOCKET"
+"""In the place of a route's method."""
 
 
 class Middleware(Watching):
@@ -33,7 +37,8 @@ class Middleware(Watching):
     A route is a path as Starlette and FastAPI write it, `/agents/{name}/chat`, matched as a whole: `{name}` is one
     segment, `{rest:path}` any number of them. It is the path below where the application is mounted, and it may begin
     with a method: `GET /events`. Without one it stands for POST, PUT and PATCH, whose answers are watched whatever they
-    are (a stream, plain JSON, a failure before either); those to other methods, if they are a stream.
+    are (a stream, plain JSON, a failure before either); those to other methods, if they are a stream. Where its dialect
+    is of a conversation it stands for WebSockets, as it does with `WEBSOCKET /chat`.
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class Middleware(Watching):
         Args:
             app: what is watched; Starlette's `add_middleware` gives it.
             dialect: how every stream is read that no route of `dialects` has; by default as the path tells, else by
-                `generic`.
+                `generic`, a WebSocket by `generic-messages`.
             dialects: route: how its answers are read. The first that matches counts.
             exclude: routes to leave alone, whatever `dialects` says.
             agent_name, operation, provider_name, model, server_address, attributes: what is known of what is served;
@@ -72,11 +77,20 @@ class Middleware(Watching):
                 "asgi", dialect=name, eager=False, inherits=True, served=True, answering=frozenset(answering), **given
             )
 
+        def converse(name: str | None) -> duplex.Watch:
+            return duplex.watch("asgi", dialect=name, eager=False, inherits=True, served=True, **given)
+
         excluded = [_route(text) for text in exclude]
-        routes = []
+        routes: list[tuple[str, re.Pattern[str], Watch]] = []
+        sockets: list[tuple[re.Pattern[str], duplex.Watch]] = []
         for text, name in (dialects or {}).items():
             method, pattern = _route(text)
-            routes.append((method, pattern, watch(name, (method,) if method else httpwatch.ANSWERING)))
+            if method in ("", _SOCKET) and _is_of_conversations(name):
+                sockets.append((pattern, converse(name)))
+            elif method == _SOCKET:
+                raise UsageError(f"the dialect {name!r} reads no WebSocket")
+            else:
+                routes.append((method, pattern, watch(name, (method,) if method else httpwatch.ANSWERING)))
         claimed = watch(dialect, httpwatch.ANSWERING)
         # Of an application's other answers nobody has said that they are the agent's: only the streams are.
         other = watch(dialect, ()) if dialect else claimed
@@ -88,7 +102,20 @@ class Middleware(Watching):
             found = (made for wanted, pattern, made in routes if wanted in ("", method) and pattern.fullmatch(path))
             return next(found, claimed if dialect and known.by_path(path) == dialect else other)
 
-        super().__init__(app, watch_of, recorder.ambient(), recorder.within)
+        talk = converse(dialect if dialect and _is_of_conversations(dialect) else None)
+
+        @lru_cache(maxsize=1024)
+        def converse_of(path: str) -> duplex.Watch | None:
+            if any(wanted in ("", _SOCKET) and pattern.fullmatch(path) for wanted, pattern in excluded):
+                return None
+            return next((made for pattern, made in sockets if pattern.fullmatch(path)), talk)
+
+        super().__init__(app, watch_of, recorder.ambient(), recorder.within, converse_of)
+
+
+def _is_of_conversations(dialect: str) -> bool:
+    """Raises: as `known_dialect`."""
+    return known_dialect(dialect).opens_runs
 
 
 def _route(text: str) -> tuple[str, re.Pattern[str]]:

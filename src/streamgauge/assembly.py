@@ -88,10 +88,15 @@ class _LateGauge(Gauge):
         )
 
 
-def _watch(**fields: Any) -> Any:
-    from streamgauge import httpwatch  # only for clients that speak HTTP
+def _watch(transport: str, **fields: Any) -> Any:
+    # Imported only for clients that speak so.
+    if transport == "httpx":
+        from streamgauge import httpwatch
 
-    return httpwatch.watch("httpx", eager=False, inherits=True, **fields)
+        return httpwatch.watch(transport, eager=False, inherits=True, **fields)
+    from streamgauge import duplex
+
+    return duplex.watch(transport, eager=False, inherits=True, **fields)
 
 
 @functools.lru_cache(maxsize=64)

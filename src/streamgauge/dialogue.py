@@ -33,12 +33,14 @@ DISCONNECTED = "http.disconnected"
 
 
 class Dialogue:
-    """A decoder over a dialect that opens its runs itself, as the tap takes one."""
+    """A decoder over a dialect, as the tap takes one."""
 
-    __slots__ = ("_dialect", "_read", "untold")
+    __slots__ = ("_around", "_dialect", "_read", "untold")
 
     def __init__(self, dialect: dialects.Dialect) -> None:
         self._dialect = dialect
+        self._around = SESSION if dialect.opens_runs else RUN
+        """Where the session's facts are told: a dialect of a single run has no session."""
         self._read = dialect.feed
         self.untold = dialect.untold
 
@@ -53,7 +55,7 @@ class Dialogue:
         if data.name == SIGNALLED:
             return (Noted(RUN, at, {semconv.STREAMGAUGE_INTERRUPTED_BY: "signal"}), *self._read(data, at))
         told = tuple(self._read(data, at))
-        return (Noted(SESSION, at, noted), *told) if noted else told
+        return (Noted(self._around, at, noted), *told) if noted else told
 
     def finish(self, at: int) -> Signals:
         return self._dialect.finish(at)

@@ -34,6 +34,7 @@ log = logging.getLogger("streamgauge")
 HTTP = "http"
 """The framing of an HTTP answer: what its head says."""
 _CAUSES = {"slow": "reading it took too long", "size": "it is too large"}
+_CONVERSING = frozenset({"stdio", "websocket"})
 _LOG_AGAIN_NS = 60_000_000_000  # the same trouble is logged once a minute; the metric has every case
 
 
@@ -152,7 +153,7 @@ class Pipeline:
             parent=None if carrier is None else recorder.parent_of(carrier),
         )
         reader: Any = decoder
-        if kind.opens_runs:
+        if kind.opens_runs or request.transport in _CONVERSING:
             reader = Dialogue(decoder)
         elif framing == HTTP:
             reader = Answer(decoder)

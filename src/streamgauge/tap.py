@@ -272,6 +272,8 @@ class Tap:
             outcome = outcome or (Outcome.COMPLETED if error is None else classify(error))
         try:
             running = self.sink.run_open
+            if self._session and exhausted and not running:  # between two runs, a source that just ends has not failed
+                outcome = Outcome.COMPLETED
             if running or self._session:
                 failed = outcome in (Outcome.FAILED, Outcome.TRUNCATED)
                 closed = Closed(RUN, at, outcome, error_type if failed else "")
@@ -279,8 +281,8 @@ class Tap:
                     closed.message = message_of(error)
                 if running:
                     self._tell((closed,))
-                if self._session:  # between two runs, a source that just ends has not failed
-                    self._tell((replace(closed, key=SESSION) if running or not exhausted else Closed(SESSION, at),))
+                if self._session:
+                    self._tell((replace(closed, key=SESSION),))
             self.sink.finish(at)
         except Exception as trouble:
             self.unrecorded(trouble)
@@ -326,16 +328,21 @@ class Tap:
         self.record = _nothing_recorded
         self._blind("sink", error)
 
-    def skip(self, asked: int, at: int) -> None:
-        """Data came that is too large to be looked at: it is counted as blind, and what follows is decoded again."""
+    def skip(self, asked: int, at: int, *, came: bool = True) -> None:
+        """A message is too large to be looked at: it is counted as blind, and what follows is decoded again.
+
+        Args:
+            came: it is of the source's; else the caller has sent it.
+        """
         if self.ended:
             return
-        if self.held:
-            self.tell_held()
-        try:
-            self.record((), asked, at)
-        except Exception as error:
-            self.unrecorded(error)
+        if came:
+            if self.held:
+                self.tell_held()
+            try:
+                self.record((), asked, at)
+            except Exception as error:
+                self.unrecorded(error)
         self._report("blind", "size", None)
 
     def suspect(self) -> None:

@@ -256,6 +256,17 @@ def test_a_message_too_large_is_passed_over_and_the_next_is_read(seen: Seen, cap
     assert [span["attributes"]["streamgauge.outcome"] for span in spans(seen, "invoke_agent")] == ["completed"] * 2
 
 
+@pytest.mark.logs
+def test_a_message_of_the_callers_that_is_too_large_is_no_answer(seen: Seen) -> None:
+    conversation = opened(seen)
+    conversation.sent('{"ask": "x"}')
+    conversation.sent("x" * (MAX_MESSAGE_BYTES + 1))
+    conversation.skipped(time.monotonic_ns(), came=False)
+    conversation.end()
+    (run,) = spans(seen, "invoke_agent")
+    assert "streamgauge.stream.time_to_first_byte" not in run["attributes"]
+
+
 def test_the_dialect_is_the_one_that_claims_the_path(seen: Seen) -> None:
     for path in ("/v1/turns", "/elsewhere"):
         opened(seen, path).end()

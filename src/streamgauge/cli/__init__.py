@@ -1,4 +1,4 @@
-"""The command line: `streamgauge COMMAND`. To add a command: a file here, and its module in `COMMANDS`.
+"""The command line: `streamgauge COMMAND`. To add a command: a file `_command.py` here, and its name in `COMMANDS`.
 
 Exit codes: 0 done; 1 `check` found a problem, a stream could not be decoded, or the fault is ours; 2 the user's
 mistake, told in one line on standard error; 130 ended by Ctrl-C, 143 by SIGTERM.
@@ -7,17 +7,17 @@ mistake, told in one line on standard error; 130 ended by Ctrl-C, 143 by SIGTERM
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from streamgauge._version import __version__
-from streamgauge.cli import _check, _demo, _dialects, _proxy, _replay
 from streamgauge.errors import FormatError, MissingExtraError, UsageError
 
 __all__ = ["COMMANDS", "main", "parser"]
 
-COMMANDS = (_demo, _proxy, _replay, _dialects, _check)
+COMMANDS = ("demo", "proxy", "exec", "replay", "dialects", "check")
 
 _DESCRIPTION = """\
 OpenTelemetry-instrumented streaming middleware for agents: time to first token,
@@ -28,8 +28,9 @@ start here:
   streamgauge demo     see it work; needs no service
   streamgauge check    what is set, what is installed, what answers
 
-without a change to your program, by its client's base URL:
+without a change to your program, by its client's base URL or its command:
   streamgauge proxy --upstream https://api.openai.com
+  streamgauge exec -- claude -p "Fix the tests" --output-format stream-json
 
 in your own program:
   import streamgauge
@@ -47,8 +48,8 @@ exit codes: 0 done; 1 a problem was found; 2 a mistake in what was given;
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; the documentation is written from it."""
+def parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of these commands; the documentation is written from that of all."""
     made = argparse.ArgumentParser(
         prog="streamgauge",
         description=_DESCRIPTION,
@@ -56,17 +57,20 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--version", action="version", version=f"streamgauge {__version__}")
-    commands = made.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for command in COMMANDS:
-        command.add(commands, formatter_class=argparse.RawDescriptionHelpFormatter)
+    added = made.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for command in commands:
+        module = importlib.import_module(f"streamgauge.cli._{command}")
+        module.add(added, formatter_class=argparse.RawDescriptionHelpFormatter)
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code."""
-    made = parser()
+    given = sys.argv[1:] if arguments is None else arguments
+    # The others are not imported: who runs a program by `exec` waits for it.
+    made = parser(given[:1] if given and given[0] in COMMANDS else COMMANDS)
     try:
-        options = made.parse_args(arguments)
+        options = made.parse_args(given)
         if options.command is None:
             made.print_help()
             code = 0

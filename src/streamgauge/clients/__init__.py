@@ -20,6 +20,7 @@ CLIENTS = {
     "anthropic": "streamgauge.clients.anthropic",
     "httpx": "streamgauge.clients.httpx",
     "httpx2": "streamgauge.clients.httpx",
+    "websockets": "streamgauge.clients.websockets",
 }
 """Package: the module that knows its objects."""
 

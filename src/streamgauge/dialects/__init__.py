@@ -16,7 +16,9 @@ __all__ = [
     "BUILT_IN",
     "ENTRY_POINT_GROUP",
     "NOTHING",
+    "PROGRAMS",
     "Dialect",
+    "by_command",
     "by_path",
     "by_socket",
     "field",
@@ -70,6 +72,19 @@ BUILT_IN = {
     "generic-messages": "streamgauge.dialects.generic_messages:GenericMessages",
 }
 
+PROGRAMS = {
+    "claude-code": ("claude",),
+    "codex": ("codex",),
+    "gemini-cli": ("gemini",),
+    "zag-wire": ("zag",),
+    "opencode": ("opencode",),
+    "copilot-cli": ("copilot",),
+    "acp": ("acp",),
+    "mcp-stdio": ("mcp", "modelcontextprotocol"),
+}
+"""Dialect: what, one of these, is in every command line that it claims, so that it need not be imported to know that it
+does not. A process is not to wait for 40 dialects."""
+
 _found: dict[str, type[Dialect]] = {}
 
 
@@ -117,6 +132,19 @@ def _paths(of: str) -> tuple[tuple[re.Pattern[str], str], ...]:
 def by_path(path: str) -> str | None:
     """The name of the dialect whose answers a path gives, by the first that claims it; None where none does."""
     return next((name for pattern, name in _paths("paths") if pattern.search(path)), None)
+
+
+def by_command(line: str) -> str | None:
+    """The name of the dialect that claims a command line (as `shlex.join` gives it), by the first that does."""
+    told = [name for name, parts in PROGRAMS.items() if any(part in line for part in parts)]
+    for name in (*told, *(name for name in names() if name not in BUILT_IN)):
+        try:
+            kind = find(name)
+            if kind is not None and any(re.search(pattern, line) for pattern in kind.commands):
+                return name
+        except Exception:  # noqa: S112 (somebody's that cannot be loaded: who asks for it by name is told)
+            continue
+    return None
 
 
 def by_socket(path: str) -> str | None:

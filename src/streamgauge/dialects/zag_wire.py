@@ -89,7 +89,7 @@ class ZagWire(ZagEvents):
         self._begin(at, signals)
 
     def _beside(self, aside: Aside, at: int) -> Signals:
-        if aside.name == "started" and not self._begun:
+        if aside.name == "started" and not self._begun and " discover" not in text_of(aside.data, "command"):
             opened: list[Signal] = []
             self._first(at, opened)
             return opened

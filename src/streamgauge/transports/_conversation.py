@@ -79,7 +79,7 @@ class Conversation:
             return
         at = _clock() if at is None else at
         if len(data) > MAX_MESSAGE_BYTES:
-            tap.skip(self._sink.asked, at)
+            tap.skip(at, at, came=False)
             return
         tap.aside_at(Aside("sent", {"data": data}), at)
         if self._eager:
@@ -113,11 +113,15 @@ class Conversation:
         if self._eager:
             sink.asked = at
 
-    def skipped(self, at: int) -> None:
-        """A message passed that the transport did not keep, as it is too large to be looked at."""
+    def skipped(self, at: int, *, came: bool = True) -> None:
+        """A message passed that the transport did not keep, as it is too large to be looked at.
+
+        Args:
+            came: it is the agent's; else the caller has sent it.
+        """
         if self._tap is not None:
-            self._tap.skip(self._sink.asked, at)
-            if self._eager:
+            self._tap.skip(self._sink.asked, at, came=came)
+            if self._eager and came:
                 self._sink.asked = at
 
     def written(self, read: int, written: int) -> None:

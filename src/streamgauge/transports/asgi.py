@@ -1,9 +1,9 @@
-"""The ASGI side of a server: what an application receives and sends for an HTTP request is watched. Pure ASGI, for any
-server and framework.
+"""The ASGI side of a server: what an application receives and sends for an HTTP request, or by WebSocket, is watched.
+Pure ASGI, for any server and framework.
 
 Each message goes to the server, or to the application, as it came: the same object, in the same task, and before
 anything is told of it. Nothing is received that the application did not ask for, no body is kept back, no task is made.
-What is no HTTP request (`lifespan`, `websocket`) is left alone.
+What is neither (`lifespan`) is left alone. For WebSockets see `_asgi_socket`.
 
 The exchange's stream is opened at the latest moment that is early enough: when the application has been given the whole
 request, so that what it does then is inside the stream's span; or when it sends the head of its answer. From then on
@@ -21,8 +21,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from streamgauge.transports._asgi_socket import ServedSocket
+from streamgauge.transports._conversation import Conversation
 from streamgauge.transports._dropped import dropped, ready
-from streamgauge.transports._exchange import Exchange, Watch
+from streamgauge.transports._exchange import CARRIED, Exchange, Watch
 from streamgauge.wire import Outcome
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ _FAILED = 400
 _clock = time.monotonic_ns
 
 
+def _left_alone(path: str) -> None:
+    return None
+
+
 class Watching:
     """An application, watched."""
 
@@ -55,6 +61,7 @@ class Watching:
         watch_of: Callable[[str, str], Watch | None],
         ambient: ContextVar[Any],
         within: Callable[[Any], Any],
+        converse: Callable[[str], Callable[..., Conversation] | None] = _left_alone,
     ) -> None:
         """
         Args:
@@ -62,14 +69,21 @@ class Watching:
                 where it is left alone.
             ambient: holds the current telemetry context.
             within: given a stream's context, what is to be current inside it.
+            converse: the same as `watch_of` for a WebSocket's path: it makes the conversation.
         """
         self.app = app
         self._watch_of = watch_of
+        self._converse = converse
         self._ambient = ambient
         self._within = within
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        served = self._begin(scope, receive, send) if scope["type"] == "http" else None
+        kind = scope["type"]
+        served: _Served | ServedSocket | None = None
+        if kind == "http":
+            served = self._begin(scope, receive, send)
+        elif kind == "websocket":
+            served = self._connect(scope, receive, send)
         if served is None:
             await self.app(scope, receive, send)
             return
@@ -102,6 +116,28 @@ class Watching:
             if _has_no_body(scope, headers):
                 served.asked()
         except Exception:  # a server of somebody's own making: the application is called, and nobody watches it
+            return None
+        return served
+
+    def _connect(self, scope: Scope, receive: Receive, send: Send) -> ServedSocket | None:
+        try:
+            converse = None if _MARK in scope else self._converse(_path(scope))
+            if converse is None:
+                return None
+            headers = scope["headers"]
+            carrier = {}
+            if isinstance(headers, list | tuple):
+                carrier = {str(k, "latin-1"): str(v, "latin-1") for k, v in headers if k in CARRIED}
+            host, port = scope.get("server") or ("", None)
+            method = "GET" if scope.get("http_version") in _UNFRAMED else "CONNECT"
+            conversation = converse(
+                _target(scope), carrier, method=method, server_address=host or "", server_port=port or 0
+            )
+            served = ServedSocket(conversation, receive, send, self._ambient, self._within)
+            scope[_MARK] = True
+            ready()
+            served.begin()
+        except Exception:  # as in `_begin`
             return None
         return served
 

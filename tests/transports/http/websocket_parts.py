@@ -82,7 +82,7 @@ class Noted(Conversation):
         assert 0 < at <= time.monotonic_ns()
         self.note("received", data)
 
-    def skipped(self, at: int) -> None:
+    def skipped(self, at: int, *, came: bool = True) -> None:
         self.note("skipped")
 
     def written(self, read: int, written: int) -> None:

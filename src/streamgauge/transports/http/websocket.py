@@ -189,7 +189,7 @@ class WebSocket:
                 if event.opcode == CLOSE:
                     conversation.closed(*event.close, side.by)
             elif isinstance(event, Skipped):
-                conversation.skipped(at)
+                conversation.skipped(at, came=is_agent)
             elif is_agent:
                 conversation.received(event, at)
             else:

@@ -42,7 +42,8 @@ class Gauge:
         Args:
             ambient: the variable that holds the current telemetry context.
             options: fields of `Request` that the user gave; they win over what a client knows.
-            watcher: given fields of `Request`, makes what HTTP exchanges are watched with.
+            watcher: given a transport and fields of `Request`, makes what its exchanges, or conversations, are watched
+                with.
         """
         self._watcher = watcher
         self._open = opener
@@ -60,13 +61,14 @@ class Gauge:
         """
         return self._open(Request(**{"dialect": dialect, **fields, **self._options}), opens_run, at)
 
-    def watch(self, **fields: Any) -> Any:
-        """What the HTTP exchanges of a client are watched with: a `transports._exchange.Watch`.
+    def watch(self, transport: str = "httpx", **fields: Any) -> Any:
+        """What the HTTP exchanges of a client are watched with: a `transports._exchange.Watch`; of another transport,
+        what makes its conversations.
 
         Args:
             fields: of `Request`.
         """
-        return self._watcher(**{**fields, **self._options})
+        return self._watcher(transport, **{**fields, **self._options})
 
     def stream(self, source: Any, tap: Tap, *, ends: bool = True) -> Any:
         """`source`, wrapped: an iterator, generator, iterable or context manager, sync or async.

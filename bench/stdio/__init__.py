@@ -1,0 +1,1 @@
+"""What `streamgauge exec` costs."""
