@@ -240,7 +240,9 @@ class Stream(Sessions):
         is_run = operation.key == RUN
         if operation.operation == EXECUTE_TOOL:
             self.tools -= 1
-        operation.told_above(self.outer.operations.get(RUN) if self.outer is not None else None)
+        around = self.outer.operations.get(RUN) if self.outer is not None else None
+        if parent is not None or around is not None:
+            operation.told_above(around)
         if gaps is not None:
             self._gaps += sum(gaps)
             self._gap_ns += operation.gap_total()
