@@ -27,6 +27,7 @@ RELAYS: dict[str, tuple[str, ...]] = {
     "bare": (),
     "cat": ("/bin/sh", "-c", '"$@" | cat', "sh"),
     "asyncio": (sys.executable, "-m", "bench.stdio.relay"),
+    "asyncio, by line": (sys.executable, "-m", "bench.stdio.relay", "--lines"),
     "exec, messages": (*WATCHED, "generic-messages", "--"),
     "exec, zag": (*WATCHED, "zag", "--"),
 }
