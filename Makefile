@@ -35,7 +35,7 @@ format: $(VENV)/.ready ## put the code in form
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-interop: $(INTEROP)/.ready ## the real agent packages, wrapped and unwrapped (an environment of 1 GB)
+interop: $(INTEROP)/.ready .tools/browser/.ready ## the real agent packages, wrapped and unwrapped (an environment of 1 GB)
 	$(INTEROP)/bin/python -m pytest -q tests/interop
 
 interop-sdks: $(SDKS)/.ready ## the real SDKs of model APIs and protocols, wrapped and through the proxy
@@ -87,6 +87,11 @@ $(SDKS)/.ready: pyproject.toml constraints-interop-sdks.txt
 
 $(PHOENIX)/.ready: constraints-phoenix.txt
 	@scripts/make_venv "$(PYTHON)" $(PHOENIX) constraints-phoenix.txt arize-phoenix
+	@touch $@
+
+.tools/browser/.ready: scripts/get_browser
+	@scripts/get_browser
+	@mkdir -p .tools/browser
 	@touch $@
 
 .tools/.ready: scripts/get_tools
