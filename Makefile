@@ -44,7 +44,8 @@ interop-sdks: $(SDKS)/.ready ## the real SDKs of model APIs and protocols, wrapp
 boards: $(VENV)/.ready ## write the boards, rules and alerts in dashboards/
 	$(VENV)/bin/python -m dashboards.generate
 
-pictures: $(VENV)/.ready .tools/.ready ## draw the boards' data anew: docs/images
+pictures: $(VENV)/.ready .tools/.ready ## draw the boards' data and the how-tos' traces anew: docs/images
+	$(VENV)/bin/python scripts/draw_traces.py
 	$(VENV)/bin/python scripts/draw_boards.py --run
 
 test-dashboards: $(VENV)/.ready .tools/.ready $(PHOENIX)/.ready ## boards, rules, alerts and stack, on a real Prometheus, Alertmanager and trace store

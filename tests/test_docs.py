@@ -246,3 +246,11 @@ def test_every_decision_has_its_parts() -> None:
         for part in ("Context", "Decision", "Consequences", "Rejected", "What would change our mind"):
             assert f"\n**{part}.** " in text, note.name
         assert len(text.splitlines()) <= 50, "at most one screen"
+
+
+@pytest.mark.parametrize("name", sorted(dialects.PROGRAMS))
+def test_the_how_to_of_a_program_shows_its_trace(name: str) -> None:
+    page = ROOT / "docs" / "how-to" / f"{name}.md"
+    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text("utf-8"))
+    assert (page.parent / picture).read_bytes().startswith(b"\x89PNG")
+    assert picture == f"../images/trace-{name}.png"
