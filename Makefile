@@ -5,8 +5,8 @@ VENV := .venv
 INTEROP := .venv-interop
 SDKS := .venv-interop-sdks
 PHOENIX := .venv-phoenix
-# Tests that watch no clock of the machine's: these share its processors.
-PURE := tests/conformance tests/dialects tests/framing tests/recorder
+# Tests that mind no others beside them: these share the machine's processors.
+PURE := tests/asgi tests/clients tests/conformance tests/dialects tests/framing tests/recorder tests/transports
 export PATH := $(CURDIR)/.tools/usr/bin:$(PATH)
 # litellm, which some agent packages bring, else asks the network for a price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
@@ -39,7 +39,8 @@ interop: $(INTEROP)/.ready .tools/browser/.ready ## the real agent packages, wra
 	$(INTEROP)/bin/python -m pytest -q tests/interop
 
 interop-sdks: $(SDKS)/.ready ## the real SDKs of model APIs and protocols, wrapped and through the proxy
-	$(SDKS)/bin/python -m pytest -q tests/interop_sdks tests/dialects tests/framing/test_aws_event_stream.py
+	PYTHONHASHSEED=0 $(SDKS)/bin/python -m pytest -q -n auto tests/dialects tests/framing/test_aws_event_stream.py
+	$(SDKS)/bin/python -m pytest -q tests/interop_sdks
 
 boards: $(VENV)/.ready ## write the boards, rules and alerts in dashboards/
 	$(VENV)/bin/python -m dashboards.generate

@@ -550,12 +550,14 @@ def gauge(seen: Any) -> Gauge:
         lambda: current_pipeline().current_tap(),
         recorder.ambient(),
         {"agent_name": "user's"},
-        dict,
+        lambda transport, **fields: (transport, fields),
     )
 
 
-def test_what_http_is_watched_with(gauge: Gauge) -> None:
-    assert gauge.watch(model="m", agent_name="client's") == {"model": "m", "agent_name": "user's"}
+def test_what_a_client_of_a_wire_is_watched_with(gauge: Gauge) -> None:
+    fields = {"model": "m", "agent_name": "user's"}
+    assert gauge.watch(model="m", agent_name="client's") == ("httpx", fields)
+    assert gauge.watch("websocket", model="m", agent_name="client's") == ("websocket", fields)
 
 
 def test_options_win(gauge: Gauge, seen: Any) -> None:
