@@ -282,7 +282,8 @@ def test_each_board_has_its_picture(file: Path) -> None:
 
 
 def test_every_picture_is_of_a_board() -> None:
-    assert {file.stem for file in IMAGES.iterdir()} == {file.stem for file in BOARDS}
+    drawn = {file.stem for file in IMAGES.iterdir() if not file.stem.startswith("trace-")}  # those are of how-tos
+    assert drawn == {file.stem for file in BOARDS}
 
 
 @pytest.mark.parametrize("page", ["README.md", "dashboards/README.md"])

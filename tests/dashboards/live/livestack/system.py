@@ -207,7 +207,7 @@ class System:
             until(lambda load=load: load.rounds > 1, told="there has been one of each")
         self.callers.call(quiet.load.rest())
         data = self.folder / "data"
-        past.write(self.folder, data, "main", main.metrics, past.pages(main.metrics, 30, 0.15), 6.0)
+        past.write(self.folder, data, "main", main.metrics, past.pages(main.metrics, 60, 0.15), 3.0)
         targets = {job.name: job.metrics for job in self.jobs.values()}
         self.prometheus = Prometheus(self.folder / "prometheus", data, targets, rules, self.alertmanager)
         self._stack.callback(self.prometheus.stop)
