@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from streamgauge import assembly, pipeline, tap, testing
-from streamgauge.transports import _exchange
+from streamgauge.transports import _exchange, _passing
 from streamgauge.transports.inprocess import _async, _stream, _sync
 
 
@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     hand = HandClock()
-    for module in (assembly, pipeline, tap, _exchange, _stream, _sync, _async):
+    for module in (assembly, pipeline, tap, _exchange, _passing, _stream, _sync, _async):
         monkeypatch.setattr(module, "_clock", hand)
     return hand
 

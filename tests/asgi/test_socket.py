@@ -16,7 +16,7 @@ from streamgauge import testing
 from streamgauge.asgi import Middleware
 from streamgauge.errors import UnknownDialectError, UsageError
 from streamgauge.recorder import ambient
-from streamgauge.transports import _asgi_socket, _conversation, asgi
+from streamgauge.transports import _asgi_socket, _conversation, _passing, asgi
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 CONNECT = {"type": "websocket.connect"}
@@ -179,7 +179,7 @@ async def test_each_turn_is_a_run_that_is_served(seen: testing.Seen) -> None:
 
 
 async def test_whose_time_it_is(seen: testing.Seen, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (asgi, _asgi_socket, _conversation):
+    for module in (asgi, _asgi_socket, _conversation, _passing):
         monkeypatch.setattr(module, "_clock", clock)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -269,7 +269,7 @@ async def test_the_application_is_dropped(seen: testing.Seen) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         for _ in range(2):
             await receive()
-        await asyncio.sleep(60)
+        await asyncio.sleep(60)  # until it is cancelled
 
     running = Middleware(app)(scope(), server.receive, server.send)
     running.send(None)

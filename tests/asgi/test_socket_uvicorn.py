@@ -77,7 +77,7 @@ class Agent:
             self.waiting.set()
             while True:
                 await socket.send_text(say("x" * 1000))
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)  # the agent's pace; it ends when the caller is gone
         elif word == "bytes":
             await socket.send_bytes(b"\x00\xff")
         else:

@@ -23,7 +23,7 @@ import streamgauge.asgi
 import streamgauge.websockets
 from streamgauge import duplex, pipeline, replay, semconv, testing
 from streamgauge.aggregates import Distribution
-from streamgauge.transports import _asgi_socket, _conversation
+from streamgauge.transports import _asgi_socket, _conversation, _passing
 from streamgauge.transports import asgi as asgi_transport
 from streamgauge.transports.http import Route, serve
 from streamgauge.transports.http import front as fronts
@@ -271,7 +271,7 @@ def cells() -> Iterator[Any]:
 def timed(clock: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The hand-moved clock, also of the transports."""
     for module in (
-        fronts, pools, relays, servers, upstreams, websockets, asgi_transport, _asgi_socket, _conversation,
+        fronts, pools, relays, servers, upstreams, websockets, asgi_transport, _asgi_socket, _conversation, _passing,
         _connections, _link, _messages, replay,
     ):  # fmt: skip
         monkeypatch.setattr(module, "_clock", clock)

@@ -18,7 +18,7 @@ from streamgauge import httpwatch, tap, testing
 from streamgauge.aggregates import Distribution
 from streamgauge.recorder.variants import MeteredStream
 from streamgauge.signals import Chunk
-from streamgauge.transports import _exchange, httpx_client
+from streamgauge.transports import _exchange, _passing, httpx_client
 from streamgauge.transports._exchange import HELD_BYTES, HELD_NS, Exchange
 from streamgauge.wire import Outcome
 
@@ -101,7 +101,7 @@ def read_at_once(clock: HandClock, pieces: list[Timed]) -> None:
 def recorded(read: Callable[[HandClock, list[Timed]], None], pieces: list[Timed]) -> Any:
     clock = HandClock()
     with pytest.MonkeyPatch.context() as patch, testing.recording() as seen:
-        for module in (httpx_client, _exchange, tap):
+        for module in (httpx_client, _exchange, _passing, tap):
             patch.setattr(module, "_clock", clock)
         read(clock, pieces)
         (span,) = seen.spans

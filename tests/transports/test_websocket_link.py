@@ -13,7 +13,7 @@ import sockets
 from conftest import HandClock
 from sockets import END, ask, say, spans
 from streamgauge import duplex, testing
-from streamgauge.transports import _conversation
+from streamgauge.transports import _conversation, _passing
 from streamgauge.transports.websocket import _connections, _link, _messages
 
 
@@ -54,7 +54,7 @@ class Connection:
 
 @pytest.fixture
 def hand(clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[HandClock]:
-    for module in (_conversation, _connections, _link, _messages):
+    for module in (_conversation, _passing, _connections, _link, _messages):
         monkeypatch.setattr(module, "_clock", clock)
     with sockets.known(monkeypatch):
         yield clock

@@ -31,7 +31,8 @@ _NEXT = """\
 
 [bold]with no line of code[/bold]
   streamgauge proxy --upstream https://api.openai.com
-  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python your_program.py"""
+  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python your_program.py
+  streamgauge exec -- claude -p "Fix the tests" --output-format stream-json"""
 
 
 def add(commands: Any, **options: Any) -> None:

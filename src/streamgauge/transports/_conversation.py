@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from streamgauge.tap import Tap
+from streamgauge.transports._passing import Passing
 from streamgauge.wire import Aside, Outcome
 
 __all__ = ["MAX_MESSAGE_BYTES", "Conversation", "Opener", "ending"]
@@ -46,23 +47,20 @@ def ending(code: int, by: str) -> tuple[Outcome | None, str]:
     return (Outcome.TRUNCATED if code == _LOST else Outcome.FAILED), str(code)
 
 
-class Conversation:
+class Conversation(Passing):
     """Both directions of one connection or process. Every method is safe to call at any time, in any order."""
 
-    __slots__ = ("__weakref__", "_eager", "_propagate", "_sink", "_tap")
+    __slots__ = ("__weakref__", "_propagate")
 
     def __init__(self, tap: Tap | None, propagate: Callable[[Tap], dict[str, str]], *, eager: bool = True) -> None:
         """
         Args:
             tap: None where nobody watches.
             propagate: the headers that carry a tap's span.
-            eager: the transport reads on by itself until it is told that the caller is slow; else the caller asks for
-                each message, by `resumed`.
+            eager: see `Passing`.
         """
-        self._tap = tap
-        self._sink: Any = tap.sink if tap is not None else None
+        super().__init__(tap, eager=eager)
         self._propagate = propagate
-        self._eager = eager
 
     def traceparent(self) -> dict[str, str]:
         """The headers that carry the session's span, in lower case."""
@@ -94,24 +92,12 @@ class Conversation:
         tap = self._tap
         if tap is None:
             return
-        sink = self._sink
-        if asked is None:
-            asked = sink.asked
-        else:
-            sink.asked = asked
         if len(data) > MAX_MESSAGE_BYTES:
-            tap.skip(asked, at)
+            if asked is not None:
+                self._sink.asked = asked
+            self.skipped(at)
         else:
-            try:
-                signals = tap.read(data, at)
-            except Exception as error:
-                signals = tap.unread(error)
-            try:
-                tap.record(signals, asked, at)
-            except Exception as error:
-                tap.unrecorded(error)
-        if self._eager:
-            sink.asked = at
+            self.data(data, at, asked)
 
     def skipped(self, at: int, *, came: bool = True) -> None:
         """A message passed that the transport did not keep, as it is too large to be looked at.
@@ -123,21 +109,6 @@ class Conversation:
             self._tap.skip(self._sink.asked, at, came=came)
             if self._eager and came:
                 self._sink.asked = at
-
-    def written(self, read: int, written: int) -> None:
-        """What was read of the agent at one time was written at the other."""
-        if self._sink is not None:
-            self._sink.added(written - read)
-
-    def paused(self) -> None:
-        """Nothing more is read of the agent, as the caller is slow."""
-        if self._sink is not None:
-            self._sink.asked = self._sink.at - 1
-
-    def resumed(self) -> None:
-        """More is asked for: the caller has caught up, or asks for the next message."""
-        if self._sink is not None:
-            self._sink.asked = _clock()
 
     def aside(self, name: str, data: Mapping[str, Any]) -> None:
         """Something seen beside the messages, now: see `dialogue`."""
@@ -157,15 +128,6 @@ class Conversation:
             tap.end_at(_clock(), error, outcome=outcome, error_type=error_type)
 
     @property
-    def watched(self) -> bool:
-        return self._tap is not None
-
-    @property
     def tap(self) -> Tap | None:
         """For who wraps what reads it."""
         return self._tap
-
-    @property
-    def context(self) -> Any:
-        """What is to be current where the agent's side runs: the open run's, else the session's."""
-        return self._sink.context if self._tap is not None else None

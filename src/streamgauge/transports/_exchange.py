@@ -16,6 +16,7 @@ from operator import itemgetter, methodcaller
 from typing import Any, TypeAlias
 
 from streamgauge.tap import Tap
+from streamgauge.transports._passing import Passing
 from streamgauge.wire import Aside, Outcome
 
 __all__ = ["CARRIED", "Exchange", "Headers", "Opener", "Watch"]
@@ -87,8 +88,7 @@ class Watch:
         """
         Args:
             propagate: the headers that carry a tap's span.
-            eager: the transport asks for more by itself as soon as it has handed on a piece, until it is told that the
-                caller is slow; else the caller asks, by `resumed`.
+            eager: see `Passing`.
         """
         self._open = opener
         self._propagate = propagate
@@ -139,17 +139,15 @@ class Watch:
             self._failures.pop(key, None)
 
 
-class Exchange:
+class Exchange(Passing):
     """One request and its answer. Every method is safe to call at any time, in any order; none raises."""
 
-    __slots__ = ("__weakref__", "_asked", "_attempts", "_body", "_ended", "_head", "_keys", "_sink", "_size", "_tap",
-                 "_watch")  # fmt: skip
+    __slots__ = ("__weakref__", "_asked", "_attempts", "_body", "_ended", "_head", "_keys", "_size", "_watch")
 
     def __init__(self, watch: Watch, asked: Asked, headers: Headers) -> None:
+        super().__init__(None, eager=watch._eager)
         self._watch = watch
         self._asked = asked
-        self._tap: Tap | None = None
-        self._sink: Any = None
         self._body: list[bytes] | None = []
         self._size = 0
         self._ended = False
@@ -245,31 +243,6 @@ class Exchange:
         if self._tap is not None:
             self._tap.aside("http.response", self._head)
 
-    def data(self, data: bytes, at: int, asked: int | None = None) -> None:
-        """A piece of the answer's body, read at `at`, was handed on.
-
-        Args:
-            asked: when it was asked for, where that is not when the exchange was last `resumed`.
-        """
-        tap = self._tap
-        if tap is None:
-            return
-        sink = self._sink
-        if asked is None:
-            asked = sink.asked
-        else:
-            sink.asked = asked
-        try:
-            signals = tap.read(data, at)
-        except Exception as error:
-            signals = tap.unread(error)
-        try:
-            tap.record(signals, asked, at)
-        except Exception as error:
-            tap.unrecorded(error)
-        if self._watch._eager:
-            sink.asked = at
-
     def told(self, data: bytes, at: int) -> tuple[bytes | tuple[()], int]:
         """As `data`, after what is `held`.
 
@@ -290,21 +263,6 @@ class Exchange:
         hand, so that what is told alone costs three times as much as what is told together. What is of another kind
         is `told` at once, after these. They are told before an end, too, whoever brings that about."""
         return self._tap.held if self._tap is not None else []
-
-    def written(self, read: int, written: int) -> None:
-        """A piece of the answer that was read at one time was written at the other."""
-        if self._sink is not None:
-            self._sink.added(written - read)
-
-    def paused(self) -> None:
-        """Nothing more is read, as the caller is slow."""
-        if self._sink is not None:
-            self._sink.asked = self._sink.at - 1
-
-    def resumed(self) -> None:
-        """More is asked for: the caller has caught up, or asks for the next piece."""
-        if self._sink is not None:
-            self._sink.asked = _clock()
 
     def disconnected(self, policy: str) -> None:
         """The caller has gone; `policy` is what the transport does then: `cancel` or `drain`."""
@@ -336,16 +294,6 @@ class Exchange:
             self._watch.succeeded(self._keys)
             return
         self._watch.failed(self._keys, self._attempts + 1, reason, at)
-
-    @property
-    def watched(self) -> bool:
-        """Its stream is open."""
-        return self._tap is not None
-
-    @property
-    def context(self) -> Any:
-        """What is to be current where the answer is made; None where no stream is open."""
-        return self._sink.context if self._tap is not None else None
 
     @property
     def sink(self) -> Any:

@@ -135,8 +135,9 @@ class Joined:
 
     async def over(self) -> None:
         """The proxy has let go of both connections."""
-        while self.proxy.server.fronts:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(30):
+            while self.proxy.server.fronts:  # noqa: ASYNC110 (it tells nobody)
+                await asyncio.sleep(0.001)
 
     @property
     def names(self) -> list[str]:
