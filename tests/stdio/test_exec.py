@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,35 @@ def test_a_stopped_command_is_seen_as_stopped(tmp_path: Path) -> None:
         process.stdin.flush()
         assert line(process) == b"again\n"
         assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("whole_group", [True, False], ids=["group", "alone"])
+def test_continued_and_stopped_again_at_once(whole_group: bool, tmp_path: Path) -> None:
+    """A stop takes back a SIGCONT that was not seen yet: whoever got there first, the command and we are stopped."""
+    tell = os.killpg if whole_group else os.kill
+    with ExitStack() as stack:
+        started = [  # several: each is to be late now and then
+            stack.enter_context(running("sleep", "1000", cwd=tmp_path, preexec_fn=os.setpgrp)).pid for _ in range(4)
+        ]
+        until(lambda: all(map(commands, started)))
+        pairs = [(pid, command) for pid in started for command in commands(pid)]
+        for pid in started:
+            stack.callback(os.killpg, pid, signal.SIGKILL)
+            tell(pid, signal.SIGTSTP)
+        for turn in range(50):
+            for pid, command in pairs:
+                end = time.monotonic() + PATIENCE_S
+                while os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG) is None:
+                    assert time.monotonic() < end, (turn, state(pid), state(command))
+                assert state(pid) == "T"
+                until(lambda command=command: state(command) == "T")
+            for pid, _ in pairs:
+                tell(pid, signal.SIGCONT)
+            if turn % 2:
+                for _, command in pairs:
+                    until(lambda command=command: state(command) != "T")
+            for pid, _ in pairs:
+                tell(pid, signal.SIGTSTP)
 
 
 # Data -------------------------------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ class Relay:
         self._mask: set[int] = set()
         self._pid = 0
         self._relayed = Event()
+        self._stopped = False
+        self._continued = False  # by us, and not stopped since
         self.told_to_end = False
         self.reader_left = False
         self.started_at = self.ended_at = 0
@@ -116,8 +118,16 @@ class Relay:
 
     def _pass_on(self, number: int) -> None:
         self.told_to_end |= number in ENDING
-        if not self._guard.also_got(number):
+        # A stop takes back a SIGCONT that nobody has seen yet, the guard's too. So one that was passed on may have
+        # continued what was stopped again already, and then the next stop is passed on whoever has it.
+        overtaken = number == signal.SIGTSTP and self._continued
+        if not self._guard.also_got(number) or overtaken:
             os.kill(self._pid, number)  # it is there: nobody but us waits for it
+            self._continued = number == signal.SIGCONT or (self._continued and not overtaken)
+        if number == signal.SIGCONT:
+            self._stopped = False
+        elif number == signal.SIGTSTP and self._stopped:
+            self._stop(number)  # there will be no news of it
         if number in ENDING:
             self._told.aside("signalled", {"signal": signal_name(number)}, _clock())
 
@@ -125,7 +135,7 @@ class Relay:
         """How the command has ended, if it has. If it has been stopped, so are we."""
         while True:
             try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WNOHANG)
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
             except ChildProcessError:
                 return Ended(1)  # somebody else has waited for it
             if found is None:
@@ -136,14 +146,17 @@ class Relay:
                 return Ended(code=found.si_status)
             if found.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
                 return Ended(signal=found.si_status)
-            self._stop(found.si_status)
+            self._stopped = found.si_code == os.CLD_STOPPED
+            if self._stopped:
+                self._stop(found.si_status)
 
     def _stop(self, number: int) -> None:
         """Stop, by the signal that stopped the command: a shell is to see it. Returns when we are continued."""
-        if number in signal.sigpending():
-            signal.sigwait({number})  # else we would stop twice
+        self._continued = False
+        if number in PASSED:
+            self._guard.also_got(number)  # else it would be taken for the next one
+        os.kill(os.getpid(), number)  # being blocked, it is one with that which came to the group: we stop once
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-        os.kill(os.getpid(), number)
         signal.pthread_sigmask(signal.SIG_BLOCK, {number} & PASSED)
 
     # Data -------------------------------------------------------------------------------------------------------

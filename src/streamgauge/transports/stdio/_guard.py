@@ -159,13 +159,17 @@ def _stand(source: int, asked: int, answer: int) -> None:
 def _taken(number: int) -> int:
     """The signals that came since the last time, as bits; also that one, if it is about to come. All are blocked here,
     so they wait."""
-    bits = 0
-    if hasattr(signal, "sigtimedwait") and signal.sigtimedwait({number}, _APART_S) is not None:
-        bits = 1 << number
+    bits = _bit(number, _APART_S)
     for pending in signal.sigpending():
-        signal.sigwait({pending})
-        bits |= 1 << pending
+        bits |= _bit(pending, 0.0)
     return bits
+
+
+def _bit(number: int, timeout_s: float) -> int:
+    """That signal's, if it comes. One that was pending may be gone again: a stop and SIGCONT take each other back."""
+    if hasattr(signal, "sigtimedwait"):
+        return 1 << number if signal.sigtimedwait({number}, timeout_s) is not None else 0
+    return 1 << signal.sigwait({number}) if number in signal.sigpending() else 0
 
 
 def _handle(pid: int) -> int:
