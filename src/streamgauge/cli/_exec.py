@@ -32,8 +32,9 @@ __all__ = ["add"]
 _clock = time.monotonic_ns
 FLUSH_S = 2.0
 """For exporters at the end, where nobody has said how long: a program that waits for the command waits for this."""
-_SWITCH_S = 0.000_5
-"""For how long a thread that loads or reads keeps the interpreter from the one that relays."""
+_SWITCH_S = 0.000_01
+"""For how long a thread that loads or reads keeps the interpreter from the one that relays, which asks for it twice a
+piece: the bytes per second of a flood hang on it."""
 _PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 
 
