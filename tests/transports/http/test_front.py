@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -42,6 +43,41 @@ async def test_a_connection_serves_request_after_request_over_one_upstream_conne
             assert (await caller.answer())[1] == b"/x %d" % number
         assert proxy.server.active.connections == 1
         assert len(proxy.upstream.connections) == 1
+
+
+async def test_fields_and_trailers_that_come_twice_go_on_in_order_whatever_came_before() -> None:
+    async def keep(upstream: Connection) -> None:
+        while True:
+            head = await upstream.head()
+            trailers = b""
+            if b"chunked" in head:
+                while await upstream.until(b"\r\n") != b"0\r\n":
+                    await upstream.until(b"\r\n")
+                while line := (await upstream.until(b"\r\n"))[:-2]:
+                    trailers += line + b";"
+            else:
+                await upstream.body(head)
+            lines = head.split(b"\r\n")[2:-2]
+            await upstream.send(plain(b";".join(lines) + b"|" + trailers))
+
+    twice = ("X-A: 1", "x-a: 2", "X-A: 3", "X-A: 1")
+    chunked = get("/", *twice[:2], "Transfer-Encoding: chunked").replace(b"GET", b"POST", 1)
+    cases = {
+        get("/", "X-B: 1"): b"X-B: 1|",
+        get("/", *twice): b"X-A: 1;x-a: 2;X-A: 3;X-A: 1|",
+        post(b"body", "X-B: 1"): b"Content-Length: 4;X-B: 1|",
+        post(b"body", *twice[:3]): b"Content-Length: 4;X-A: 1;x-a: 2;X-A: 3|",
+        chunked + chunk(b"body") + b"0\r\nT: 1\r\nU: 1\r\nT: 2\r\n\r\n": (
+            b"X-A: 1;x-a: 2;Transfer-Encoding: chunked|T: 1;U: 1;T: 2;"
+        ),
+        chunked + chunk(b"body") + LAST: b"X-A: 1;x-a: 2;Transfer-Encoding: chunked|",
+    }
+    async with proxying(keep) as proxy:
+        caller = await proxy.caller()
+        for request, answer in itertools.chain(*itertools.product(cases.items(), repeat=2)):
+            await caller.send(request)
+            assert (await caller.answer())[1] == answer
+        assert proxy.server.active.connections == 1
 
 
 @pytest.mark.parametrize("line", ["Connection: close", "Connection: CLOSE, x"])

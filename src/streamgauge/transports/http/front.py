@@ -15,6 +15,7 @@ import asyncio
 import socket
 import struct
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -40,12 +41,32 @@ _TURNED_AWAY = 64
 _AT_ONCE = struct.pack("ii", 1, 0)
 
 
+class _Fields:
+    """All fields of a head, as llhttp finds them."""
+
+    def __init__(self) -> None:
+        self.found: Fields = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.found.append((name, value))
+
+
+def _fields_of(head: bytes) -> Fields:
+    """Those of a head that may be none."""
+    fields = _Fields()
+    try:
+        httptools.HttpRequestParser(fields).feed_data(head)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        pass
+    return fields.found
+
+
 class Front(asyncio.Protocol):
     """One connection of a caller."""
 
-    __slots__ = ("_consuming", "_deadline", "_eof", "_fields", "_flooded", "_head", "_held", "_left", "_linger",
+    __slots__ = ("_consuming", "_deadline", "_eof", "_flooded", "_head", "_held", "_left", "_linger", "_named",
                  "_parser", "_pending", "_relay", "_request", "_served", "_state", "_stray", "_stuck", "_surplus",
-                 "server", "transport", "write")  # fmt: skip
+                 "_trailers", "on_header", "server", "transport", "write")  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -59,7 +80,11 @@ class Front(asyncio.Protocol):
         """When its state has taken too long (ns); 0 for never."""
         self._head: bytearray | None = None
         """Of a head, as much as has come, where that is not all."""
-        self._fields: Fields = []
+        self._named: dict[bytes, bytes] = {}
+        """Fields of a head, as llhttp finds them: a dictionary's own method is called for each, none of ours. Where one
+        comes twice, the head is read again."""
+        self.on_header: Callable[[bytes, bytes], None] = self._named.__setitem__
+        self._trailers: Fields | None = None
         self._left = 0
         """Of a body whose length is said: what is still to come. Of a chunked one: what may."""
         self._stray = 0
@@ -225,23 +250,27 @@ class Front(asyncio.Protocol):
         """A head is complete: an exchange begins. Returns what is left of what came behind the head."""
         server = self.server
         limits = server.limits
-        fields: Fields = []
-        self._fields = fields
+        named = self._named
+        named.clear()
         self._state = _HEAD
-        if self._parser is None:
+        if self._parser is None or self._trailers is not None:
+            self._trailers = None
+            self.on_header = named.__setitem__
             self._parser = httptools.HttpRequestParser(self)
+        is_http = True
         try:
             self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
             self._parser = None  # it would read no body any more
         except httptools.HttpParserError:
             self._parser = None
-            heads.read_request(raw, fields, max_target_bytes=limits.max_target_bytes, max_headers=limits.max_headers)
-            raise Refused(400, "bad_request", "the head is not one of HTTP/1.1") from None
+            is_http = False
+        fields = list(named.items()) if is_http and len(named) == raw.count(b"\r\n") - 2 else _fields_of(raw)
         request = heads.read_request(
             raw, fields, max_target_bytes=limits.max_target_bytes, max_headers=limits.max_headers
         )
-        self._fields = []
+        if not is_http:
+            raise Refused(400, "bad_request", "the head is not one of HTTP/1.1")
         self._request = request
         if not request.has_body:
             self._state = _READ
@@ -253,7 +282,7 @@ class Front(asyncio.Protocol):
         if request.length is not None and request.length > lane.limits.max_body_bytes > 0:
             raise Refused(413, "body_too_large", f"a body is at most {lane.limits.max_body_bytes} bytes")
         lane.admit(request.tokens)
-        if self._parser is None and request.has_body:
+        if request.chunked or (self._parser is None and request.has_body):
             self._resume_parser(request)
         self._deadline = 0
         relay = self._relay = kind(self, lane, request, at)
@@ -267,11 +296,13 @@ class Front(asyncio.Protocol):
         return rest
 
     def _resume_parser(self, request: Request) -> None:
-        """One that reads the body of a request whose offer to upgrade is not taken up, as clients in Java make it."""
+        """One that reads the body of a request whose offer to upgrade is not taken up, as clients in Java make it; or
+        one with trailers, which may come twice."""
+        self.on_header = self._on_trailer
         self._parser = httptools.HttpRequestParser(self)
         framing = b"Transfer-Encoding: chunked" if request.chunked else b"Content-Length: %d" % (request.length or 0)
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
-        self._fields = []
+        self._trailers = []
 
     def detach(self) -> tuple[bytes, bool]:
         """The connection is another protocol's from now on.
@@ -323,8 +354,9 @@ class Front(asyncio.Protocol):
 
     # llhttp's calls ---------------------------------------------------------------------------------------------
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))  # what they may be in all is bounded in bytes
+    def _on_trailer(self, name: bytes, value: bytes) -> None:
+        if self._trailers is not None:
+            self._trailers.append((name, value))  # what they may be in all is bounded in bytes
 
     def on_message_begin(self) -> None:
         if self._state == _READ:  # behind a chunked body; where it begins is not known, so the connection ends
@@ -343,7 +375,7 @@ class Front(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._state == _BODY and self._relay is not None and self._request is not None and self._request.chunked:
-            fields, self._fields = self._fields, []
+            fields = self._trailers or []
             if len(fields) > self.server.limits.max_headers:
                 raise Refused(431, "headers_too_large", "too many trailers")
             self._complete(self._relay, fields)
