@@ -11,7 +11,7 @@ function of timed events, so that a captured answer replays as it was live. What
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from streamgauge import dialects, framing, semconv
@@ -52,6 +52,24 @@ def media_type(content_type: str) -> str:
 @cache
 def _as_json(keys: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(f'"{key}"'.encode() for key in keys)
+
+
+@lru_cache(maxsize=1_024)  # one upstream says few
+def _form(content_type: str, usual: str) -> tuple[Any, bool]:
+    """What an answer's body is framed by, and whether it is a stream.
+
+    Args:
+        usual: the dialect's own framing.
+    """
+    kind = media_type(content_type)
+    name, streams = STREAMING.get(kind), True
+    if name is None:
+        name = "json" if kind == "application/json" or kind.endswith("+json") else usual
+        # Some name no type for their stream, or a plain one.
+        streams = name not in ("json", "message") and name == usual
+        if name == "json" and usual in ("ndjson", "json"):
+            name, streams = usual, True
+    return framing.find(name) if name != "message" else None, streams
 
 
 class Answer:
@@ -164,15 +182,7 @@ class Answer:
         if self._status >= _FAILED or self._status in _BODILESS:  # an error's body is no stream of the dialect's
             self._streams = False
             return (noted,)
-        kind = media_type(str(head.get("content_type") or ""))
-        name = STREAMING.get(kind)
-        if name is None:
-            name = "json" if kind == "application/json" or kind.endswith("+json") else self._dialect.framing
-            # Some name no type for their stream, or a plain one.
-            self._streams = name not in ("json", "message") and name == self._dialect.framing
-            if name == "json" and self._dialect.framing in ("ndjson", "json"):
-                name, self._streams = self._dialect.framing, True
-        framed = framing.find(name) if name != "message" else None
+        framed, self._streams = _form(str(head.get("content_type") or ""), self._dialect.framing)
         self._framing = framed() if framed is not None else None
         encoded = str(head.get("coding") or "")
         if encoded and self._framing is not None:

@@ -129,9 +129,12 @@ class Pipeline:
         Raises: as `known_dialect`; FramingError for a framing that is not known.
         """
         kind = known_dialect(request.dialect)
-        framed = None if framing is None or framing == HTTP else framings.find(framing)
-        if framing is not None and framed is None and framing != HTTP:
-            raise FramingError(f"there is no framing {framing!r}; known are {', '.join((*framings.FRAMINGS, HTTP))}")
+        framed = None
+        if framing is not None and framing != HTTP:
+            framed = framings.find(framing)
+            if framed is None:
+                known = ", ".join((*framings.FRAMINGS, HTTP))
+                raise FramingError(f"there is no framing {framing!r}; known are {known}")
         if at is None:
             at = _clock()
         if anchor is None:

@@ -239,7 +239,8 @@ class Tap:
             return
         if self.held:
             self.tell_held()
-        self._captured(Event(at, aside))
+        if self._capture is not None:
+            self._captured(Event(at, aside))
         if not self._blinded:
             self._tell(self._safely(self._decoder.feed, aside, at))
 
@@ -423,11 +424,13 @@ class Tap:
     def _tell(self, signals: Signals) -> None:
         """Something that was no data told `signals`: the source's clocks are not touched."""
         try:
-            signals = _listed(signals)
+            if signals.__class__ not in _LISTED:
+                signals = _listed(signals)
             self.sink.apply(signals)
         except Exception as error:
             self.unrecorded(error)
-        self._show(signals)
+        if self._observe is not None:
+            self._show(signals)
 
     def _show(self, signals: Signals) -> None:
         if self._observe is not None and signals != ():

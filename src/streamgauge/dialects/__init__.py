@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from streamgauge.dialects._dialect import NOTHING, Dialect, field, loaded, plain
 
@@ -129,6 +129,7 @@ def _paths(of: str) -> tuple[tuple[re.Pattern[str], str], ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=1_024)  # an agent's paths are few
 def by_path(path: str) -> str | None:
     """The name of the dialect whose answers a path gives, by the first that claims it; None where none does."""
     return next((name for pattern, name in _paths("paths") if pattern.search(path)), None)

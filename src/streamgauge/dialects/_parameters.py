@@ -32,7 +32,9 @@ def parameters(body: Any, names: Mapping[str, str]) -> dict[str, Any]:
         attribute, value = names[key], body[key]
         if value is None:
             continue
-        if attribute == semconv.GEN_AI_REQUEST_STOP_SEQUENCES:
+        if value.__class__ is float and attribute not in _WHOLE and -_LARGEST < value < _LARGEST:  # most of them
+            found[attribute] = value
+        elif attribute == semconv.GEN_AI_REQUEST_STOP_SEQUENCES:
             value = (value,) if isinstance(value, str) else value
             if isinstance(value, list | tuple) and value and all(isinstance(each, str) for each in value):
                 found[attribute] = tuple(value)

@@ -124,8 +124,17 @@ class Clocks:
             for size, time in zip(sizes, at, strict=True):
                 operation.tally(kind, size, time)
         gaps = list(map(sub, at, (operation.last, *at)))
-        if operation.low < min(gaps) and max(gaps) <= operation.high:
+        longest = max(gaps)
+        if longest <= operation.high and operation.low < min(gaps):
             operation.gaps[operation.bucket] += len(gaps)  # type: ignore[index]
+            operation.last = self.at = at[-1]
+        elif longest <= min(self._pause_ns, _PAUSE_NS) and not operation.starting:
+            counts: Any = operation.gaps
+            bucket = 0
+            for gap in gaps:
+                bucket = bisect_left(_GAP_BOUNDS_NS, gap)
+                counts[bucket] += 1
+            self._like_this(operation, longest, bucket)
             operation.last = self.at = at[-1]
         else:
             for gap, time, since in zip(gaps, at, asked, strict=True):
@@ -179,6 +188,10 @@ class Clocks:
             return
         bucket = bisect_left(_GAP_BOUNDS_NS, gap)
         operation.gaps[bucket] += 1  # type: ignore[index]
+        self._like_this(operation, gap, bucket)
+
+    def _like_this(self, operation: Operation, gap: int, bucket: int) -> None:
+        """What the next gap may be that is nothing new."""
         operation.longest = max(operation.longest, gap)
         operation.bucket = bucket
         operation.low = _GAP_BOUNDS_NS[bucket - 1] if bucket else -1

@@ -25,9 +25,9 @@ class Operation:
     __slots__ = (
         "above", "agent", "attributes", "below_until", "bucket", "child_usage", "content", "context", "end",
         "first_answer", "first_chunk", "frozen", "gap_ns", "gaps", "granularity", "high", "inference_calls", "key",
-        "last", "longest", "low", "model", "name", "operation", "others", "parent", "provider", "retry", "seen_texts",
-        "segment", "segments", "span", "start", "starting", "steady", "text_bytes", "tool_calls", "unseen", "usage",
-        "waits",
+        "last", "longest", "low", "model", "name", "operation", "others", "parent", "provider", "recorded", "retry",
+        "seen_texts", "segment", "segments", "span", "start", "starting", "steady", "text_bytes", "tool_calls",
+        "unseen", "usage", "waits",
     )  # fmt: skip
 
     def __init__(self, key: str, operation: str, name: str, parent: Operation | None, start: int) -> None:
@@ -40,6 +40,8 @@ class Operation:
         self.below_until = start
         """The latest end of an operation below."""
         self.span: Any = None
+        self.recorded = False
+        """Somebody gets the span."""
         self.context: Any = None
         self.above: Any = None
         """The telemetry context that it was opened in."""
@@ -208,7 +210,9 @@ class Operation:
         if self.usage is None:
             return found
         for kind, count in zip(semconv.TOKEN_TYPES, self.usage.counts(), strict=True):
+            if count is None:
+                continue
             is_count = count.__class__ is int or (isinstance(count, int | float) and not isinstance(count, bool))
-            if is_count and 0 <= count < _TOO_MANY:  # type: ignore[operator]
-                found.append((kind, int(count)))  # type: ignore[arg-type]
+            if is_count and 0 <= count < _TOO_MANY:
+                found.append((kind, int(count)))
         return found

@@ -38,6 +38,7 @@ class Sessions(Retries):
             attributes=recorder.attributes.opening(operation, request, self._granularity, signal.attributes),
             start_time=signal.at + self.anchor,
         )
+        operation.recorded = operation.span.is_recording()
         operation.above = self._parent
         self.session = operation
         self._turns = 0

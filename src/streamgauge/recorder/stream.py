@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ReferenceType, ref
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode
 
 from streamgauge import semconv
-from streamgauge.aggregates import Labels, Origin, Point
+from streamgauge.aggregates import Distribution, Labels, Origin, Point
 from streamgauge.recorder.attributes import span_name
 from streamgauge.recorder.operations import Operation
 from streamgauge.recorder.pace import Pace
@@ -165,14 +165,19 @@ class Stream(Sessions):
         above, links = (context_of(parent) if parent is not None else self._parent), None
         if signal.parent and parent is None:
             above, links = self.begun_by(signal.parent)
-        operation.span = recorder.tracer.start_span(
-            span_name(operation),
-            context=above,
-            kind=self._kind_of(operation),
-            attributes=recorder.attributes.opening(operation, self.request, self._granularity, given),
-            links=links,
-            start_time=signal.at + self.anchor,
-        )
+        tracer = recorder.tracer
+        if tracer.__class__ is NoOpTracer:  # where there are no spans, nothing is put together for them
+            operation.span = tracer.start_span("", context=above)
+        else:
+            operation.span = span = tracer.start_span(
+                span_name(operation),
+                context=above,
+                kind=self._kind_of(operation),
+                attributes=recorder.attributes.opening(operation, self.request, self._granularity, given),
+                links=links,
+                start_time=signal.at + self.anchor,
+            )
+            operation.recorded = span.is_recording()
         operation.above = above
         self.operations[signal.key] = operation
         if signal.key == RUN:
@@ -298,6 +303,8 @@ class Stream(Sessions):
             operation.waits = self.waits()
             rate = self._gaps * 1e9 / self._gap_ns if self._gap_ns else 0.0
             points += run_points(operation, sets, origin, self.first_byte, operation.waits, rate)
+            if self._added is not None:
+                points.append((semconv.ADDED_LATENCY, common, cast("Distribution", self.take_added()), None))
         return points
 
     def _end_span(
@@ -306,7 +313,7 @@ class Stream(Sessions):
         span: Span = operation.span
         recorder = self.recorder
         try:
-            if span.is_recording():
+            if operation.recorded:
                 attributes = recorder.attributes.closing(operation, outcome, error_type, tallies)
                 if operation.key == RUN and self._counted:
                     self._stream_attributes(operation, attributes)
@@ -367,7 +374,14 @@ class Stream(Sessions):
             operation = self.session
             if operation is None or signal.key != SESSION:
                 return
-        attributes = self.recorder.attributes.plain(signal.attributes)
+        if operation.recorded:
+            attributes = self.recorder.attributes.plain(signal.attributes)
+            if signal.name:
+                operation.span.add_event(signal.name, attributes, signal.at + self.anchor)
+            elif operation.attributes is None:
+                operation.attributes = attributes
+            else:
+                operation.attributes.update(attributes)
         if signal.name:
             if signal.name == PERSON_ASKED:
                 self.persons += 1
@@ -375,12 +389,7 @@ class Stream(Sessions):
                     each.interrupted()
             elif signal.name == PERSON_ANSWERED:
                 self.persons = max(0, self.persons - 1)
-            operation.span.add_event(signal.name, attributes, signal.at + self.anchor)
             return
-        if operation.attributes is None:
-            operation.attributes = attributes
-        else:
-            operation.attributes.update(attributes)
         if not _NAMING.isdisjoint(signal.attributes):
             self._renamed(operation, signal)
 
