@@ -34,7 +34,7 @@ _UNTYPED = "application/octet-stream"
 """What an answer is that does not say (RFC 9110, 8.3)."""
 HELD_BYTES = 16_384
 """About 60 chunks of a model's."""
-HELD_NS = 100_000_000
+HELD_NS = 250_000_000
 """The first piece after that tells them."""
 _REMEMBERED = 4_096
 """Requests whose next attempt is known as one."""
@@ -106,6 +106,7 @@ class Watch:
         server_address: str = "",
         server_port: int = 0,
         scheme: str = "https",
+        lows: Sequence[bytes] | None = None,
     ) -> Exchange:
         """A request begins.
 
@@ -113,9 +114,10 @@ class Watch:
             target: the path, with its query.
             at: when, where it is not now.
             server_address, server_port: whom it is for.
+            lows: the headers' names in lower case, where they are at hand.
         """
         asked = Asked(method, target, _clock() if at is None else at, server_address, server_port)
-        return Exchange(self, asked, headers)
+        return Exchange(self, asked, headers, lows)
 
     # Attempts: the same request again ---------------------------------------------------------------------------
 
@@ -144,7 +146,7 @@ class Exchange(Passing):
 
     __slots__ = ("__weakref__", "_asked", "_attempts", "_body", "_ended", "_head", "_keys", "_size", "_watch")
 
-    def __init__(self, watch: Watch, asked: Asked, headers: Headers) -> None:
+    def __init__(self, watch: Watch, asked: Asked, headers: Headers, lows: Sequence[bytes] | None = None) -> None:
         super().__init__(None, eager=watch._eager)
         self._watch = watch
         self._asked = asked
@@ -155,7 +157,8 @@ class Exchange(Passing):
         self._head: dict[str, Any] | None = None
         self._keys: list[tuple[bytes, ...]] = []
         retry = key = trace = b""
-        lows = list(map(_lower, map(_name, headers)))
+        if lows is None:
+            lows = list(map(_lower, map(_name, headers)))
         for number in compress(range(len(lows)), map(_WANTED.__contains__, lows)):  # no step of ours for all the others
             name, value = lows[number], headers[number][1]
             if name == b"content-type":
@@ -255,6 +258,11 @@ class Exchange(Passing):
             tap.tell_held()
         self.data(data, at)
         return tap.alike, at + HELD_NS
+
+    def tell_held(self) -> None:
+        """What is `held`, where nothing more has come for a while."""
+        if self._tap is not None and self._tap.held:
+            self._tap.tell_held()
 
     @property
     def held(self) -> list[tuple[bytes, int, int]]:

@@ -64,14 +64,19 @@ class NotingExchange:
         self.method, self.target, self.headers, self.more = method, target, headers, more
         self.calls: list[tuple[Any, ...]] = []
         self.ends: dict[str, Any] | None = None
-        self.times: list[tuple[int, int]] = []
+        self.times: list[int] = []
+        self.held: list[tuple[bytes, int, int]] = []
 
     def _note(self, *call: Any) -> None:
         self.calls.append(call)
         self.watch.changed.set()
 
-    def written(self, read_at: int, written_at: int) -> None:
-        self.times.append((read_at, written_at))
+    @property
+    def sink(self) -> NotingExchange:
+        return self
+
+    def added(self, waited: int) -> None:
+        self.times.append(waited)
 
     def traceparent(self) -> dict[str, str]:
         self._note("traceparent")
@@ -89,10 +94,11 @@ class NotingExchange:
     def responded(self, status: int, headers: Any) -> None:
         self._note("responded", status, list(headers))
 
-    def data(self, data: bytes, at: int) -> None:
+    def told(self, data: bytes, at: int) -> tuple[tuple[()], int]:
         assert isinstance(data, bytes)
         assert 0 < at <= time.monotonic_ns()
         self._note("data", data)
+        return (), 0
 
     def paused(self) -> None:
         self._note("paused")

@@ -48,7 +48,7 @@ async def test_the_bytes_of_a_body_are_the_upstreams_with_their_content_coding()
         assert exchange.names[-1] == "end"
         assert b"".join(call[1] for call in exchange.calls if call[0] == "sent") == asked
         assert exchange.ends == {"error": None, "outcome": None, "error_type": ""}
-        assert all(read <= written for read, written in exchange.times)
+        assert all(waited >= 0 for waited in exchange.times)
         assert len(exchange.times) == exchange.names.count("data")
 
 
@@ -92,6 +92,7 @@ async def test_what_is_told_of_a_request() -> None:
         assert exchange.headers == [(b"Host", b"proxy"), (b"X", b"y")]
         at = exchange.more.pop("at")
         assert 0 < at <= time.monotonic_ns()
+        assert exchange.more.pop("lows") in (None, [b"host", b"x"])
         assert exchange.more == {
             "server_address": "127.0.0.1",
             "server_port": proxy.upstream.port,

@@ -80,7 +80,8 @@ class _Asking:
     def _nothing(self, *args: Any) -> None:
         pass
 
-    sent = requested = retrying = data = paused = resumed = _nothing
+    sink = None  # a body is of no interest
+    sent = requested = retrying = paused = resumed = _nothing
 
 
 class Handshake(Relay):

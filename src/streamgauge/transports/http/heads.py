@@ -82,8 +82,8 @@ def _bad(message: str) -> Refused:
 class Request:
     """A request's head."""
 
-    __slots__ = ("chunked", "continues", "fields", "is_1_0", "keep_alive", "length", "lines", "method", "offers",
-                 "path", "query", "switches", "tokens", "trailers", "upgrade")  # fmt: skip
+    __slots__ = ("chunked", "continues", "fields", "is_1_0", "keep_alive", "length", "lines", "lows", "method",
+                 "offers", "path", "query", "switches", "tokens", "trailers", "upgrade")  # fmt: skip
 
     def __init__(self, method: bytes, path: bytes, query: bytes, fields: Fields) -> None:
         self.method = method
@@ -92,6 +92,8 @@ class Request:
         """With its question mark; empty where there is none."""
         self.fields = fields
         """All, without the caller's token."""
+        self.lows: list[bytes] | None = None
+        """Their names in lower case, where they are at hand."""
         self.lines: list[bytes] = []
         """The lines of those that go on. `b""` stands where `Host` was."""
         self.is_1_0 = False
@@ -197,6 +199,8 @@ def read_request(raw: bytes, fields: Fields, *, max_target_bytes: int, max_heade
     _read_target(request, target, host)
     if request.tokens:
         request.fields = [field for field in fields if field[0].lower() != _TOKEN_FIELD]
+    else:
+        request.lows = lows
     for number in reversed(gone):
         del kept[number]
     request.lines = kept

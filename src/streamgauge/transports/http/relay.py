@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from streamgauge.transports._exchange import HELD_BYTES
 from streamgauge.transports.http import heads
 from streamgauge.transports.http.heads import Answer, Fields, Request
 from streamgauge.wire import Outcome
@@ -51,9 +52,9 @@ class Relay:
     upgrades: ClassVar[bool] = False
     """A 101 is an answer."""
 
-    __slots__ = ("_answer", "_attempt", "_chunked", "_finished", "_free", "_kept", "_kept_bytes", "_paused",
-                 "_replayed", "_since", "_state", "_target", "_tell", "_timer", "_trailers", "_up", "_write",
-                 "_written", "at", "exchange", "front", "lane", "request")  # fmt: skip
+    __slots__ = ("_added", "_answer", "_attempt", "_chunked", "_finished", "_free", "_hold", "_kept", "_kept_bytes",
+                 "_like", "_paused", "_replayed", "_room", "_since", "_sink", "_state", "_target", "_timer",
+                 "_trailers", "_until", "_up", "_write", "at", "exchange", "front", "lane", "request")  # fmt: skip
 
     def __init__(self, front: Front, lane: Lane, request: Request, at: int) -> None:
         self.front: Front | None = front
@@ -63,9 +64,14 @@ class Relay:
         """When its head came."""
         self._target = lane.target(request.path) + request.query
         self.exchange = self._watched()
-        self._tell = self.exchange.data
         self._write: Callable[[bytes], None] = front.write
-        self._written: Callable[[int, int], None] | None = None
+        self._sink: Any = None
+        """Where it is kept what passed, once the answer's head has."""
+        self._added: Callable[[int], None] | None = None
+        self._hold: Callable[[tuple[bytes, int, int]], None] | None = None
+        self._like: bytes | tuple[()] = ()
+        """What a piece ends with that need not be told at once, but may be held until then, while there is room."""
+        self._until = self._room = 0
         self._up: Any = None
         self._state = _NEW
         self._since = at
@@ -100,6 +106,7 @@ class Relay:
             server_address=lane.host,
             server_port=lane.port,
             scheme=lane.scheme,
+            lows=request.lows,
         )
 
     # The request ------------------------------------------------------------------------------------------------
@@ -251,8 +258,12 @@ class Relay:
             self._responded(answer)
 
     def _responded(self, answer: Answer) -> None:
-        self.exchange.responded(answer.status, answer.fields)
-        self._written = getattr(self.exchange, "written", None)
+        exchange = self.exchange
+        exchange.responded(answer.status, answer.fields)
+        self._sink = sink = exchange.sink
+        if sink is not None:
+            self._hold = exchange.held.append
+            self._added = sink.added if self.front is not None else None
 
     def began(self, data: bytes, at: int) -> None:
         """The first piece of the answer's body came with its head."""
@@ -261,17 +272,30 @@ class Relay:
         self._answer = None
         self._write(b"%b%x\r\n%b\r\n" % (head, len(data), data) if self._chunked else head + data)
         self._responded(answer)
-        if self._written is not None:
-            self._written(at, _clock())
         self._tell(data, at)
 
     def data(self, data: bytes, at: int) -> None:
         """A piece of the answer's body, read at `at`."""
-        self._since = at
+        asked, self._since = self._since, at
         self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        if self._written is not None:
-            self._written(at, _clock())
-        self._tell(data, at)
+        if at < self._until and self._room > 0 and data.endswith(self._like):
+            # Most pieces of most streams: told one by one they cost as much as to pass them on.
+            self._hold((data, asked, at))  # type: ignore[misc]
+            self._room -= len(data)
+            self._sink.asked = at
+            if self._added is not None:
+                self._added(_clock() - at)
+        else:
+            self._tell(data, at)
+
+    def _tell(self, data: bytes, at: int) -> None:
+        """A piece has been handed on."""
+        if self._sink is None:
+            return
+        if self._added is not None:
+            self._added(_clock() - at)
+        self._like, self._until = self.exchange.told(data, at)
+        self._room = HELD_BYTES
 
     def complete(self, data: bytes | None, at: int, trailers: Fields | None) -> None:
         """The answer is complete, with this last piece."""
@@ -296,8 +320,6 @@ class Relay:
         if held is not None:
             self._responded(held[0])
         if data:
-            if self._written is not None:
-                self._written(at, _clock())
             self._tell(data, at)
         exchange.end()
         front = self._over()
@@ -382,7 +404,7 @@ class Relay:
         self._write = _nowhere
         policy = self.lane.route.on_disconnect if self._finished and not self.upgrades else "cancel"
         if policy == "drain" and front is not None:
-            self._written = None
+            self._added = None
             self.lane.orphans.add(self)
             self.exchange.disconnected(policy)
             self.resume()
@@ -396,6 +418,9 @@ class Relay:
 
     def check(self, now: int) -> None:
         """Whether a time has passed."""
+        if self._until and self._until < now:
+            self._until = 0
+            self.exchange.tell_held()
         limits = self.lane.limits
         state, waited_s = self._state, (now - self._since) / 1e9
         if limits.total_timeout_s and now - self.at > limits.total_timeout_s * 1e9:

@@ -14,18 +14,29 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Exchange(Protocol):
-    """One request and its answer. Told of each thing after it was handed on.
+    """One request and its answer. Told of each thing after it was handed on."""
 
-    One that has `written` besides, a callable, is given of each piece of the answer when it was read and when it was
-    written (monotonic ns).
-    """
+    @property
+    def sink(self) -> Any:
+        """Once its head was told: where it is kept when the next piece was asked for (`asked`), and what each piece
+        was held up for (`added`, ns); None where nobody watches."""
+
+    @property
+    def held(self) -> list[tuple[bytes, int, int]]:
+        """(data, asked, at) of pieces that are `told` later."""
 
     def sent(self, data: bytes) -> None: ...
     def requested(self) -> None: ...
     def traceparent(self) -> dict[str, str]: ...
     def retrying(self, attempt: int, reason: str, delay_s: float | None) -> None: ...
     def responded(self, status: int, headers: Headers) -> None: ...
-    def data(self, data: bytes, at: int) -> None: ...
+    def told(self, data: bytes, at: int) -> tuple[bytes | tuple[()], int]:
+        """A piece of the answer, and before it those that are held.
+
+        Returns: what a piece ends with that may be held from now on, and until when.
+        """
+
+    def tell_held(self) -> None: ...
     def paused(self) -> None: ...
     def resumed(self) -> None: ...
     def disconnected(self, policy: str) -> None: ...
@@ -47,6 +58,7 @@ class Watch(Protocol):
         server_address: str = "",
         server_port: int = 0,
         scheme: str = "https",
+        lows: Sequence[bytes] | None = None,
     ) -> Exchange: ...
 
 
@@ -61,7 +73,16 @@ class Unwatched:
     def traceparent(self) -> dict[str, str]:
         return {}
 
+    sink = None
+
+    @property
+    def held(self) -> list[tuple[bytes, int, int]]:
+        return []
+
+    def told(self, data: bytes, at: int) -> tuple[tuple[()], int]:
+        return (), 0
+
     def _nothing(self, *args: Any, **kwargs: Any) -> None:
         pass
 
-    sent = requested = retrying = responded = data = paused = resumed = disconnected = end = _nothing
+    sent = requested = retrying = responded = tell_held = paused = resumed = disconnected = end = _nothing
