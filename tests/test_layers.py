@@ -54,7 +54,7 @@ TABLE: dict[str, set[str]] = {
     "pipeline": {*BELOW, "answer", "dialogue", "telemetry", "telemetry.meters", "transports._dropped"},
     "duplex": {*BELOW, "pipeline", "transports._conversation"},
     "httpwatch": {*BELOW, "pipeline", "answer", "transports._exchange"},
-    "assembly": {*BELOW, "pipeline", "httpwatch", "duplex"},
+    "assembly": {*BELOW, "pipeline", "httpwatch", "duplex", "stdio"},
     "_httpx": {*BELOW, "clients._http", "httpwatch", "transports._exchange", "transports.httpx_client"},
     "httpx": {"_httpx", "transports.httpx_client"},
     "httpx2": {"_httpx", "transports.httpx_client"},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from streamgauge import clients, recorder, semconv
-from streamgauge.errors import UnwrappableError
+from streamgauge.errors import UnwrappableError, UsageError
 from streamgauge.pipeline import current_pipeline, known_dialect
 from streamgauge.recorder import Stream
 from streamgauge.signals import RUN, Closed, Opened
@@ -42,7 +43,7 @@ def wrap(
     Args:
         obj: an iterator, generator or iterable, sync or async; a context manager that gives one; a function that
             returns one; or a known agent or client object (of ziran, zag, jaf, shipit_agent or aiecs), which becomes
-            a drop-in of the same type.
+            a drop-in of the same type; or a process of asyncio's, which stays the same object.
         dialect: how its events are read; by default `generic`, or the known object's own.
         agent_name, model, provider_name, conversation_id, server_address: what is known of it, for spans and labels.
         timeout_s: the caller's own deadline: being given up at or after it is `timed_out`.
@@ -51,12 +52,18 @@ def wrap(
     Returns: what passes for `obj`: `isinstance`, all attributes, methods, objects, order and exceptions are the
         same. `obj` itself is left as it is; a stream must be read through what is returned.
     Raises: UnknownDialectError; UnwrappableError where nothing of `obj` streams; UsageError for a dialect from outside
-        that cannot be loaded.
+        that cannot be loaded, and for what a process has not.
     """
     if is_wrapped(obj):
         return obj
     if dialect is not None:
         known_dialect(dialect)
+    if _is_process(obj):
+        process = _wrap_process(
+            obj, dialect, timeout_s, operation, agent_name=agent_name, model=model, provider_name=provider_name,
+            conversation_id=conversation_id, server_address=server_address, attributes=attributes or {},
+        )  # fmt: skip
+        return cast("T", process)
     named = agent_name or model or provider_name or conversation_id
     if named or server_address or timeout_s or operation or attributes:
         options = (
@@ -71,6 +78,20 @@ def wrap(
     if found is None:
         found = _wrap_any(obj, gauge)
     return cast("T", found)
+
+
+def _is_process(obj: Any) -> bool:
+    asyncio = sys.modules.get("asyncio.subprocess")  # importing it costs 25 ms, and who has a process has done so
+    return asyncio is not None and isinstance(obj, asyncio.Process)
+
+
+def _wrap_process(process: Any, dialect: str | None, timeout_s: float, operation: str, **fields: Any) -> Any:
+    from streamgauge import stdio
+
+    if timeout_s or operation:
+        raise UsageError("a process has many runs: timeout_s and operation are not for it")
+    given: Any = {name: value for name, value in fields.items() if value}
+    return stdio.wrap(process, dialect=dialect or stdio.GENERIC, **given)
 
 
 class _LateGauge(Gauge):

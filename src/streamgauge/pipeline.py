@@ -166,7 +166,7 @@ class Pipeline:
             stream,
             report=functools.partial(self._report, request.dialect),
             framing=framed() if framed is not None else None,
-            capture=self._capture(request, at, anchor, framing) if self.settings.capture_dir else None,
+            capture=self.new_capture(request, at, anchor, framing) if self.settings.capture_dir else None,
             observe=self.observers.offer if self.observers else None,
         )
         session = request.attributes.get(semconv.STREAMGAUGE_SESSION_NAME, kind.name) if kind.opens_runs else None
@@ -175,7 +175,8 @@ class Pipeline:
             tap.unread(trouble)
         return tap
 
-    def _capture(self, request: Request, at: int, anchor: int, framing: str | None) -> Any:
+    def new_capture(self, request: Request, at: int, anchor: int, framing: str | None) -> Any:
+        """A stream's capture, or None: in a file of its own, where a subclass does not have it elsewhere."""
         from streamgauge.capture import CaptureWriter, redact_secrets
 
         folder = self.settings.capture_dir

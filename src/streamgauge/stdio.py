@@ -20,7 +20,9 @@ from streamgauge.pipeline import known_dialect
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
-__all__ = ["Fields", "by_command", "create_subprocess_exec", "of_lines", "wrap"]
+__all__ = ["GENERIC", "Fields", "by_command", "create_subprocess_exec", "of_lines", "wrap"]
+
+GENERIC = duplex.GENERIC
 
 _FRAMED = frozenset({"sse", "json", "aws-event-stream"})
 

@@ -132,6 +132,17 @@ async def test_a_process_that_there_is_already(seen: testing.Seen) -> None:
     assert seen.tree() == ["session echo", "  invoke_agent"]
 
 
+async def test_wrap_takes_a_process_too(seen: testing.Seen) -> None:
+    process = await asyncio.create_subprocess_exec(*python(ECHO), stdin=PIPE, stdout=PIPE)
+    with pytest.raises(UsageError, match="timeout_s and operation"):
+        streamgauge.wrap(process, timeout_s=1.0)
+    assert streamgauge.wrap(process, agent_name="echo", conversation_id="c-1") is process
+    assert streamgauge.wrap(process) is process
+    assert await process.communicate(b"a\n") == (b"a\n", None)
+    await until_closed(seen)
+    assert [span["attributes"]["gen_ai.conversation.id"] for span in spans(seen, "invoke_agent echo")] == ["c-1"]
+
+
 async def test_a_process_that_has_ended(seen: testing.Seen) -> None:
     process = await asyncio.create_subprocess_exec("sh", "-c", "exit 4")
     await process.wait()

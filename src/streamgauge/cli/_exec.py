@@ -270,7 +270,7 @@ def _capturing(file: Any) -> type[Pipeline]:
     from streamgauge.pipeline import Pipeline
 
     class Capturing(Pipeline):
-        def _capture(self, request: Any, at: int, anchor: int, framing: str | None) -> Any:
+        def new_capture(self, request: Any, at: int, anchor: int, framing: str | None) -> Any:
             return CaptureWriter(
                 file, request, framing=framing, opened_at=at, anchor=anchor, redact=redact_secrets,
                 max_bytes=self.settings.capture_max_bytes,
