@@ -36,6 +36,8 @@ class Turns(Dialect):
             if data.name != "sent":
                 return ()
             said = json.loads(data.data["data"])
+            if "stop" in said:
+                return (Closed(RUN, at, Outcome.CANCELLED),)
             return (Opened(RUN, at, semconv.INVOKE_AGENT, said["ask"], said.get("traceparent", RUN)),)
         said = json.loads(data)
         if "session" in said:
@@ -112,6 +114,19 @@ def test_each_turn_is_a_run_in_the_connections_session(seen: Seen) -> None:
     assert [run["attributes"]["streamgauge.stream.chunks"] for run in runs] == [2, 1]
     assert all("url.path" not in run["attributes"] for run in runs)
     assert not seen.open
+
+
+def test_a_run_that_the_caller_ends_has_waited_for_the_agent(seen: Seen) -> None:
+    conversation = opened(seen)
+    at = time.monotonic_ns() + 60_000_000_000
+    conversation.sent('{"ask": ""}', at)
+    conversation.received('{"say": "x"}', at + 2_000_000_000)
+    conversation.sent('{"stop": 1}', at + 5_000_000_000)
+    conversation.sent('{"ask": ""}', at + 7_000_000_000)
+    conversation.received('{"end": 1}', at + 8_000_000_000)
+    conversation.end()
+    waits = [run["attributes"]["streamgauge.stream.wait.source"] for run in spans(seen, "invoke_agent")]
+    assert waits == [5.0, 1.0]
 
 
 def test_the_clocks_start_with_the_callers_message(seen: Seen) -> None:

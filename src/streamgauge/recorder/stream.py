@@ -300,6 +300,8 @@ class Stream(Sessions):
         if tallies:
             points += live_points(operation, common, profile, origin, aggregates, tallies)
         if operation.key == RUN and self._counted:
+            if self.at <= self.asked < at and not self.reading:  # the caller ended it, while the source was silent
+                self.source_ns += at - self.asked
             operation.waits = self.waits()
             rate = self._gaps * 1e9 / self._gap_ns if self._gap_ns else 0.0
             points += run_points(operation, sets, origin, self.first_byte, operation.waits, rate)
