@@ -8,9 +8,12 @@ import time
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 
 from streamgauge import httpwatch, testing
+from streamgauge.aggregates import Distribution
 from streamgauge.errors import UnknownDialectError
+from streamgauge.signals import RUN
 from streamgauge.transports._exchange import MAX_BODY_BYTES, Exchange, Watch
 from streamgauge.wire import Outcome
 
@@ -294,3 +297,32 @@ def test_what_a_proxy_adds(seen: testing.Seen) -> None:
     (found,) = seen.families["streamgauge.proxy.added_latency"].series.values()
     assert (found.count, found.sum) == (3, pytest.approx(0.00314))
     assert seen.count("streamgauge.proxy.added_latency", streamgauge_dialect="openai-chat") == 3
+
+
+def test_without_spans_the_numbers_are_the_same() -> None:
+    """Nothing is put together for them then; what names an operation is noted all the same."""
+
+    def numbers(spans: bool) -> dict[str, dict[Any, int]]:
+        with testing.recording() as seen:
+            if not spans:
+                seen.pipeline.trace_with(trace.NoOpTracerProvider())
+            answered(begun(httpwatch.watch("http")), *WHOLE).end()
+            answered(begun(httpwatch.watch("http")), b'{"error": {}}', status=429, head=JSON).end()
+            assert len(seen.spans) == (2 if spans else 0)
+            return {
+                name: {labels: value.count if isinstance(value, Distribution) else 1 for labels, value in found.items()}
+                for name, found in ((name, family.series) for name, family in seen.families.items())
+            }
+
+    assert numbers(spans=False) == numbers(spans=True)
+
+
+@pytest.mark.logs
+def test_a_span_that_somebody_else_has_ended_is_left_alone(
+    seen: testing.Seen, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange = answered(begun(httpwatch.watch("http")), WHOLE[0])
+    exchange.sink.operations[RUN].span.end()
+    exchange.end()
+    assert "Setting attribute" not in caplog.text
+    assert len(seen.spans) == 1

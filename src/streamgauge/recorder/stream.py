@@ -315,7 +315,7 @@ class Stream(Sessions):
         span: Span = operation.span
         recorder = self.recorder
         try:
-            if operation.recorded:
+            if operation.recorded and span.is_recording():  # somebody else may have ended it
                 attributes = recorder.attributes.closing(operation, outcome, error_type, tallies)
                 if operation.key == RUN and self._counted:
                     self._stream_attributes(operation, attributes)
