@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -14,28 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import HandClock
-from streamgauge import httpwatch, tap, testing
-from streamgauge.aggregates import Distribution
+from streamgauge import httpwatch, testing
 from streamgauge.recorder.variants import MeteredStream
 from streamgauge.signals import Chunk
-from streamgauge.transports import _exchange, _passing, httpx_client
+from streamgauge.transports import httpx_client
 from streamgauge.transports._exchange import HELD_BYTES, HELD_NS, Exchange
 from streamgauge.wire import Outcome
+from transports.chat_pieces import DONE, FINISH, HEAD, PIECES, recorded, said
 
 US = 1_000
 MS = 1_000_000
 CHUNKS = "streamgauge.stream.chunks"
 Timed = tuple[bytes, int, int]
 """A piece, how long the source took for it, how long the caller then works."""
-
-
-def said(text: str, finish: str | None = None, kind: str = "content") -> bytes:
-    delta = {kind: text} if text else {}
-    chunk = {"id": "chatcmpl-1", "model": "m-1", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
-
-
-HEAD, FINISH, DONE = said("a"), said("", "stop"), b"data: [DONE]\n\n"
 
 
 @pytest.fixture
@@ -98,26 +88,6 @@ def read_at_once(clock: HandClock, pieces: list[Timed]) -> None:
     exchange.end()
 
 
-def recorded(read: Callable[[HandClock, list[Timed]], None], pieces: list[Timed]) -> Any:
-    clock = HandClock()
-    with pytest.MonkeyPatch.context() as patch, testing.recording() as seen:
-        for module in (httpx_client, _exchange, _passing, tap):
-            patch.setattr(module, "_clock", clock)
-        read(clock, pieces)
-        (span,) = seen.spans
-        metrics = {
-            (name, labels): (value.counts, value.sum) if isinstance(value, Distribution) else value
-            for name, family in seen.families.items()
-            for labels, value in family.series.items()
-        }
-        return metrics, span["attributes"], span["end"] - span["start"], span["events"], span["status"]
-
-
-PIECES = st.one_of(
-    st.builds(said, st.sampled_from([" word", "é", '"\n', "x" * 900, "👍"])),
-    st.builds(said, st.just("thought"), st.none(), st.just("reasoning")),
-    st.sampled_from([HEAD, b": still here\n\n", said("a") + said("b"), said("cut")[:40], said("cut")[40:], b"x}\n\n"]),
-)
 WAITS = st.sampled_from([0, 5 * US, 60 * US, 900 * US, 5 * MS, 40 * MS, 300 * MS, 40_000 * MS])
 RUNS = st.lists(st.tuples(PIECES, st.integers(1, 30), WAITS, WAITS), max_size=12)
 
@@ -127,9 +97,9 @@ def test_recorded_as_if_told_at_once(runs: list[tuple[bytes, int, int, int]], en
     pieces = [(HEAD, MS, 0), *((piece, waits, works) for piece, count, waits, works in runs for _ in range(count))]
     if ends:
         pieces += [(FINISH, 0, 0), (DONE, 0, 0)]
-    expected = recorded(read_at_once, pieces)
-    assert recorded(read, pieces) == expected
-    assert recorded(read_async, pieces) == expected
+    expected = recorded(read_at_once, pieces, httpx_client)
+    assert recorded(read, pieces, httpx_client) == expected
+    assert recorded(read_async, pieces, httpx_client) == expected
 
 
 @pytest.mark.parametrize("left", ["closed", "dropped", "shut down"])

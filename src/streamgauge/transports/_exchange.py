@@ -266,8 +266,8 @@ class Exchange(Passing):
 
     @property
     def held(self) -> list[tuple[bytes, int, int]]:
-        """Pieces that have not been told yet, as (data, asked, at). A client keeps there what looks like one more chunk
-        like the last, up to `HELD_BYTES`: between two pieces the caller's work takes all that the processor had at
+        """Pieces that have not been told yet, as (data, asked, at). A transport keeps there what looks like one more
+        chunk like the last, up to `HELD_BYTES`: between two pieces other work takes all that the processor had at
         hand, so that what is told alone costs three times as much as what is told together. What is of another kind
         is `told` at once, after these. They are told before an end, too, whoever brings that about."""
         return self._tap.held if self._tap is not None else []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import HandClock
-from streamgauge import httpwatch, tap, testing
-from streamgauge.aggregates import Distribution
-from streamgauge.transports import _exchange, _passing
+from streamgauge import httpwatch, testing
 from streamgauge.transports._exchange import HELD_BYTES, HELD_NS
 from streamgauge.transports.http import heads, relay
 from streamgauge.transports.http.heads import Answer, Request
 from streamgauge.transports.http.limits import Limits
 from streamgauge.transports.http.relay import Relay
 from streamgauge.transports.http.routes import Lane, Route
+from transports.chat_pieces import DONE, FINISH, PIECES, recorded, said
 
 US, MS = 1_000, 1_000_000
 CHUNKS = "streamgauge.stream.chunks"
@@ -27,12 +24,6 @@ ADDED = "streamgauge.proxy.added_latency"
 ASKS = b'{"model": "m-1", "stream": true}'
 Step = tuple[bytes, int, int, bool]
 """A piece, how long the agent took for it, how long the caller then takes none, whether the server looks around."""
-
-
-def said(text: str, finish: str | None = None, kind: str = "content") -> bytes:
-    delta = {kind: text} if text else {}
-    chunk = {"id": "chatcmpl-1", "model": "m-1", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
 class Ends:
@@ -108,26 +99,6 @@ def told_at_once(clock: HandClock, steps: list[Step]) -> None:
     exchange.end()
 
 
-def recorded(read: Callable[[HandClock, list[Step]], None], steps: list[Step]) -> Any:
-    clock = HandClock()
-    with pytest.MonkeyPatch.context() as patch, testing.recording() as seen:
-        for module in (relay, _exchange, _passing, tap):
-            patch.setattr(module, "_clock", clock)
-        read(clock, steps)
-        (span,) = seen.spans
-        metrics = {
-            (name, labels): (value.counts, value.sum) if isinstance(value, Distribution) else value
-            for name, family in seen.families.items()
-            for labels, value in family.series.items()
-        }
-        return metrics, span["attributes"], span["end"] - span["start"], span["events"], span["status"]
-
-
-PIECES = st.one_of(
-    st.builds(said, st.sampled_from([" word", "é", '"\n', "x" * 900, "👍"])),
-    st.builds(said, st.just("thought"), st.none(), st.just("reasoning")),
-    st.sampled_from([b": still here\n\n", said("a") + said("b"), said("cut")[:40], said("cut")[40:], b"x}\n\n"]),
-)
 WAITS = st.sampled_from([0, 5 * US, 900 * US, 5 * MS, 19 * MS, 21 * MS, 40 * MS, 300 * MS, 40_000 * MS])
 STUCK = st.sampled_from([0, 0, 0, 7 * MS, 2_000 * MS])
 RUNS = st.lists(st.tuples(PIECES, st.integers(1, 30), WAITS, STUCK, st.booleans()), max_size=12)
@@ -138,8 +109,8 @@ def test_recorded_as_if_told_at_once(runs: list[tuple[bytes, int, int, int, bool
     steps: list[Step] = [(said("a"), MS, 0, False)]
     steps += [(piece, waits, stuck, looks) for piece, count, waits, stuck, looks in runs for _ in range(count)]
     if ends:
-        steps += [(said("", "stop"), 0, 0, False), (b"data: [DONE]\n\n", 0, 0, False)]
-    assert recorded(through_the_relay, steps) == recorded(told_at_once, steps)
+        steps += [(FINISH, 0, 0, False), (DONE, 0, 0, False)]
+    assert recorded(through_the_relay, steps, relay) == recorded(told_at_once, steps, relay)
 
 
 @pytest.fixture
@@ -207,7 +178,7 @@ def test_what_drains_is_told_in_order(clock: HandClock, seen: testing.Seen) -> N
         if number == 6:
             made.gone()
         made.data(said("a"), clock.now)
-    made.complete(said("", "stop") + b"data: [DONE]\n\n", clock.now, None)
+    made.complete(FINISH + DONE, clock.now, None)
     (span,) = seen.spans
     assert span["attributes"][CHUNKS] == 12
     assert span["attributes"]["streamgauge.outcome"] == "completed"
