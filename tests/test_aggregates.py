@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -43,9 +43,9 @@ class Open:
     def partials(self) -> Sequence[object]:
         return (self,)
 
-    def points(self, partial: object) -> Iterable[Point]:
+    def points(self, partial: object) -> Sequence[Point]:
         assert partial is self
-        yield semconv.CHUNKS, (*self.labels, "text"), self.count, None
+        return [(semconv.CHUNKS, (*self.labels, "text"), self.count, None)]
 
 
 # Recording --------------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ class Open:
 def test_counters_add_up() -> None:
     aggregates = Aggregates()
     aggregates.record([(semconv.CHUNKS, TEXT, 2, None), (semconv.CHUNKS, (*COMMON, "reasoning"), 1, None)])
-    aggregates.record(iter([(semconv.CHUNKS, TEXT, 0.5, None)]))
+    aggregates.record([(semconv.CHUNKS, TEXT, 0.5, None)])
     assert read(aggregates, semconv.CHUNKS) == {TEXT: 2.5, (*COMMON, "reasoning"): 1}
 
 
@@ -198,7 +198,7 @@ def test_gauges() -> None:
 
 def test_one_that_cannot_be_read_hides_no_other() -> None:
     class Broken(Open):
-        def points(self, partial: object) -> Iterable[Point]:
+        def points(self, partial: object) -> Sequence[Point]:
             raise RuntimeError("no")
 
     aggregates = Aggregates()
@@ -233,50 +233,78 @@ def test_forked() -> None:
 # Interrupted ------------------------------------------------------------------------------------------------------
 
 
-def test_recording_inside_recording() -> None:
-    """A finalizer or a signal handler runs in the middle of ours, in the same thread: nobody waits, nothing is lost."""
+class Interrupting(str):
+    """A label in whose place in a series somebody else comes in."""
+
+    def __new__(cls, text: str, then: Callable[[], object]) -> Interrupting:
+        made = super().__new__(cls, text)
+        made.then = iter([then])  # type: ignore[attr-defined]
+        return made
+
+    def __hash__(self) -> int:
+        for then in self.then:  # type: ignore[attr-defined]
+            then()
+        return hash(str(self))
+
+    __eq__ = str.__eq__
+
+
+def test_recording_inside_adding_up() -> None:
+    """A finalizer or a signal handler runs in the middle of ours, in the same thread, between reading a counter and
+    writing it: nobody waits, nothing is lost."""
     aggregates = Aggregates()
 
-    def points() -> Iterable[Point]:
-        yield semconv.CHUNKS, TEXT, 1, None
+    def interrupt() -> None:
         aggregates.record([(semconv.CHUNKS, TEXT, 10, None)])
         assert aggregates.cap(("x",), ("a",)) == ("a",)
-        yield semconv.CHUNKS, TEXT, 100, None
 
-    aggregates.record(points())
+    label = Interrupting("text", interrupt)
+    aggregates.record([(semconv.CHUNKS, (*COMMON, label), 1, None), (semconv.CHUNKS, TEXT, 100, None)])
     assert read(aggregates, semconv.CHUNKS) == {TEXT: 111}
 
 
-def test_interrupted_in_the_middle_of_adding() -> None:
-    """Between reading a counter and writing it."""
+def test_reading_inside_adding_up() -> None:
+    """What was recorded and is still to be added up is seen: who recorded it may be seen no more."""
     aggregates = Aggregates()
-    left = [1, 2]
-
-    class Interrupting(str):
-        def __hash__(self) -> int:
-            if left:
-                left.pop()
-                aggregates.record([(semconv.CHUNKS, TEXT, 10, None)])
-            return hash(str(self))
-
-        __eq__ = str.__eq__
-
-    aggregates.record([(semconv.CHUNKS, (*COMMON, Interrupting("text")), 1, None)])
-    assert left == []
-    assert read(aggregates, semconv.CHUNKS) == {TEXT: 21}
-
-
-def test_recording_goes_on_after_points_that_fail() -> None:
-    aggregates = Aggregates()
-
-    def points() -> Iterable[Point]:
-        yield semconv.CHUNKS, TEXT, 1, None
-        raise RuntimeError("no")
-
-    with pytest.raises(RuntimeError, match="no"):
-        aggregates.record(points())
+    seen: list[dict[Labels, Any]] = []
+    label = Interrupting("text", lambda: seen.append(read(aggregates, semconv.CHUNKS)))
+    aggregates.record([(semconv.CHUNKS, (*COMMON, label), 1, None)])
     aggregates.record([(semconv.CHUNKS, TEXT, 10, None)])
     assert read(aggregates, semconv.CHUNKS) == {TEXT: 11}
+    assert seen == [{TEXT: 10}]
+
+
+@pytest.mark.logs
+def test_recording_goes_on_after_points_that_fail(caplog: pytest.LogCaptureFixture) -> None:
+    aggregates = Aggregates()
+    aggregates.record([(semconv.CHUNKS, TEXT, 1, None), (semconv.CHUNKS, TEXT, cast("Any", "no number"), None)])
+    aggregates.record([(semconv.CHUNKS, TEXT, 10, None)])
+    assert read(aggregates, semconv.CHUNKS) == {TEXT: 11}
+    assert [record.message for record in caplog.records] == ["What a stream came to could not be counted."]
+
+
+def test_adding_up_goes_on_after_it_was_stopped() -> None:
+    """By Ctrl-C, which may come at any place."""
+    aggregates = Aggregates()
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    aggregates.record([(semconv.CHUNKS, (*COMMON, Interrupting("text", stop)), 1, None)])
+    aggregates.record([(semconv.CHUNKS, TEXT, 10, None)])
+    with pytest.raises(KeyboardInterrupt):
+        aggregates.collect(0)
+    assert read(aggregates, semconv.CHUNKS) == {TEXT: 10}
+
+
+def test_what_nobody_reads_is_added_up_all_the_same() -> None:
+    """In a process that is never asked, what was recorded must not pile up."""
+    aggregates = Aggregates()
+    added: list[int] = []
+    aggregates.record([(semconv.CHUNKS, (*COMMON, Interrupting("text", lambda: added.append(1))), 1, None)])
+    for _ in range(100):
+        aggregates.record([(semconv.CHUNKS, TEXT, 1, None)])
+    assert added == [1]
 
 
 def test_a_stream_that_ends_while_it_is_read() -> None:

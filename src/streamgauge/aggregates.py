@@ -28,6 +28,9 @@ OTHER = "other"
 Labels: TypeAlias = tuple[str, ...]
 """The values of `COMMON_LABELS` (where the metric has them) and of `Metric.labels`, in that order; empty is absent."""
 
+_BATCH = 16
+"""Ended operations whose points are merged together: one alone finds none of the series at the processor's hand, which
+costs as much again. At some 5 us each, whoever comes next waits for no longer than for a stream to be opened."""
 _CAP_CACHE = 10_000  # label sets remembered; beyond it the memory is given back and they are looked up anew
 
 
@@ -106,7 +109,7 @@ class Watched(Protocol):
     def opened_ns(self) -> int: ...
     def silent(self, now: int) -> bool: ...
     def partials(self) -> Sequence[object]: ...
-    def points(self, partial: object) -> Iterable[Point]: ...
+    def points(self, partial: object) -> Sequence[Point]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +143,9 @@ class Aggregates:
         self._series = _AllSeries()
         self._watched: set[Watched] = set()
         self._gauged: dict[Labels, object] = {}
-        self._late: list[Iterable[Point]] = []
-        self._recording = False
+        self._late: list[Sequence[Point]] = []
+        """Recorded, and not merged into the series yet."""
+        self._folding = False
         self._changes = 0
 
     # Recording ------------------------------------------------------------------------------------------------
@@ -169,37 +173,45 @@ class Aggregates:
         self.record_locked([(semconv.LABELS_CAPPED, (name,), 1, None)])
         return OTHER
 
-    def record(self, points: Iterable[Point]) -> None:
+    def record(self, points: Sequence[Point]) -> None:
         """Record points, all at once."""
         with self.lock:
             self.record_locked(points)
 
-    def record_locked(self, points: Iterable[Point]) -> None:
+    def record_locked(self, points: Sequence[Point]) -> None:
         """`record`, for who holds `lock` already."""
         self._changes += 1
         self._late.append(points)
-        if self._recording:
+        if len(self._late) >= _BATCH:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Merge what was recorded into the series."""
+        if self._folding:
             return  # this has interrupted the loop below, which goes on with it
-        self._recording = True
-        late: list[Iterable[Any]] = self._late
+        self._folding = True
+        late: list[Any] = self._late
         known = self._series
         try:
             while late:
-                for metric, labels, value, origin in late.pop(0):  # one loop without a call: there are 14 in a stream
-                    bounds = metric.buckets
-                    if not bounds:
-                        known[metric][labels] += value
-                    elif value.__class__ is Distribution:
-                        known[metric][labels].merge(value)
-                    else:
-                        distribution = known[metric][labels]
-                        bucket = bisect_left(bounds, value)
-                        distribution.counts[bucket] += 1
-                        distribution.sum += value
-                        if origin is not None:
-                            distribution.exemplars[bucket] = (value, origin)
+                try:
+                    for metric, labels, value, origin in late.pop(0):  # no call: there are 14 in a stream
+                        bounds = metric.buckets
+                        if not bounds:
+                            known[metric][labels] += value
+                        elif value.__class__ is Distribution:
+                            known[metric][labels].merge(value)
+                        else:
+                            distribution = known[metric][labels]
+                            bucket = bisect_left(bounds, value)
+                            distribution.counts[bucket] += 1
+                            distribution.sum += value
+                            if origin is not None:
+                                distribution.exemplars[bucket] = (value, origin)
+                except Exception:  # whose they are is not known any more, and it is not whoever happens to be here
+                    log.warning("What a stream came to could not be counted.", exc_info=True)
         finally:
-            self._recording = False
+            self._folding = False
 
     def watch(self, stream: Watched) -> None:
         """Count `stream` as open, and read it at each `collect`."""
@@ -217,7 +229,7 @@ class Aggregates:
     def forked(self) -> None:
         """Begin anew in a forked child: what was counted and is open belongs to the parent."""
         self.lock = RLock()
-        self._late, self._recording = [], False
+        self._late, self._folding = [], False
         self._watched = set()
         self._gauged = {}
         for series in self._series.values():
@@ -234,6 +246,7 @@ class Aggregates:
         """
         with self.lock:  # only copies under the lock: an ending stream must not wait for 10,000 open ones
             while True:
+                self._fold()
                 changes = self._changes
                 watched = [(stream, stream.partials()) for stream in list(self._watched)]
                 merged = _AllSeries()
@@ -242,10 +255,13 @@ class Aggregates:
                         (labels, value.copy() if isinstance(value, Distribution) else value)
                         for labels, value in list(series.items())
                     )
+                # Where this has itself interrupted a merge, that is not through them.
+                late = [(*point[:3], None) for points in list(self._late) for point in points]
                 if changes == self._changes:  # else interrupted by who has recorded: once more
                     break
         view = Aggregates(())
         view._series = merged
+        view.record_locked(late)
         gauges: dict[Labels, list[float]] = {}
         for stream, partials in watched:
             try:
@@ -260,6 +276,7 @@ class Aggregates:
                 gauge[2] = max(gauge[2], (now - stream.opened_ns()) / 1e9)
             except Exception:  # one that cannot be read is seen when it ends; the others are seen now
                 log.debug("An open stream could not be read.", exc_info=True)
+        view._fold()
         with self.lock:
             # A gauge that was seen once goes on as 0: a vanished series reads as "no data", not as "no streams".
             self._gauged.update(gauges)

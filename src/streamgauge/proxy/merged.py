@@ -67,7 +67,7 @@ class Merged(Aggregates):
         self._shown: _Series = {}
         """What was shown last: gauges go on as 0, and no rounding lets a sum of seconds go back."""
 
-    def record(self, points: Iterable[Point]) -> None:
+    def record(self, points: Sequence[Point]) -> None:
         self.own.record(points)
 
     def update(self, worker: int, report: dict[str, list[Any]]) -> None:

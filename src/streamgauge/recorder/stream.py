@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ReferenceType, ref
 
@@ -459,7 +459,7 @@ class Stream(Sessions):
     def partials(self) -> Sequence[object]:
         return list(self.operations.values())
 
-    def points(self, partial: object) -> Iterable[Point]:
+    def points(self, partial: object) -> Sequence[Point]:
         assert isinstance(partial, Operation)
         waits = (0, 0)
         if partial.key == RUN and self._counted:
