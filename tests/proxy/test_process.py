@@ -50,6 +50,30 @@ def outcomes(receiver: Receiver) -> list[str]:
     return found
 
 
+_TRACER = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from streamgauge.proxy.process import set_up
+from streamgauge.settings import load
+{before}
+print(type(set_up(load()).recorder.tracer).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "tracer"),
+    [("", "NoOpTracer"), ("trace.set_tracer_provider(TracerProvider())", "Tracer")],
+    ids=["nobody's", "of who started it"],
+)
+def test_where_nobody_gets_spans_nothing_is_put_together_for_them(before: str, tracer: str) -> None:
+    """The tracer that waits for a provider would have each stream's attributes, for none that will come."""
+    found = subprocess.run(
+        [sys.executable, "-c", _TRACER.format(before=before)], capture_output=True, text=True, check=True,
+        env=environment(), timeout=30,
+    )  # fmt: skip
+    assert found.stdout.split() == [tracer]
+
+
 # Start ------------------------------------------------------------------------------------------------------------
 
 
