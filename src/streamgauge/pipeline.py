@@ -240,6 +240,9 @@ def known_dialect(name: str) -> type[dialects.Dialect]:
 
     Raises: UnknownDialectError; UsageError where what an entry point names cannot be imported, or is no dialect.
     """
+    kind = dialects.used(name)
+    if kind is not None:
+        return kind
     try:
         kind = dialects.find(name)
     except Exception as error:

@@ -26,6 +26,7 @@ __all__ = [
     "loaded",
     "names",
     "plain",
+    "used",
 ]
 
 ENTRY_POINT_GROUP = "streamgauge.dialects"
@@ -94,6 +95,11 @@ def names() -> tuple[str, ...]:
 
     outside = {point.name for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
     return (*BUILT_IN, *sorted(outside - BUILT_IN.keys()))
+
+
+def used(name: str) -> type[Dialect] | None:
+    """The dialect of that name, if it was found before; else None."""
+    return _found.get(name)
 
 
 def find(name: str) -> type[Dialect] | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 from streamgauge import semconv
 from streamgauge.dialects._dialect import field
-from streamgauge.dialects._parameters import text
+from streamgauge.dialects._parameters import is_object, text
 from streamgauge.signals import RUN, TOOL_REQUESTED, Closed, Noted
 from streamgauge.wire import Outcome
 
@@ -97,8 +96,7 @@ def json_text(value: Any) -> str:
 
 def plain_answer(body: Any) -> dict[str, Any]:
     """The attribute that tells that no stream was asked for; none where the body is not known."""
-    known = isinstance(body, Mapping)
-    return {semconv.GEN_AI_REQUEST_STREAM: False} if known and body.get("stream") is not True else {}
+    return {semconv.GEN_AI_REQUEST_STREAM: False} if is_object(body) and body.get("stream") is not True else {}
 
 
 def output_type(format_: Any) -> dict[str, Any]:

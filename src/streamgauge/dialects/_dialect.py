@@ -17,6 +17,7 @@ __all__ = ["NOTHING", "Dialect", "field", "fields", "loaded", "plain"]
 
 NOTHING: tuple[Signal, ...] = ()
 _MISSING = object()
+_TEXTS = (str, bytes, bytearray)
 _LAST_S = 1e11  # the year 5138: beyond it, it is no time in seconds
 
 
@@ -130,7 +131,7 @@ def loaded(data: Any) -> Any:
     """The JSON value of framed data; None where it is not JSON. What is no framed data is given back as it is."""
     if isinstance(data, ServerSentEvent):
         data = data.data
-    if isinstance(data, str | bytes | bytearray):
+    if isinstance(data, _TEXTS):
         try:
             return _reader()(data)
         except (ValueError, RecursionError):

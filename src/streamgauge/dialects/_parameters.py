@@ -7,7 +7,7 @@ from typing import Any
 
 from streamgauge import semconv
 
-__all__ = ["parameters", "text"]
+__all__ = ["is_object", "parameters", "text"]
 
 _WHOLE = {
     semconv.GEN_AI_REQUEST_MAX_TOKENS,
@@ -15,7 +15,13 @@ _WHOLE = {
     semconv.GEN_AI_REQUEST_SEED,
     semconv.GEN_AI_REQUEST_TOP_K,
 }
+_COUNTS = _WHOLE - {semconv.GEN_AI_REQUEST_CHOICE_COUNT}
 _LARGEST = 2**63  # no attribute takes more
+
+
+def is_object(value: Any) -> bool:
+    """A JSON object."""
+    return value.__class__ is dict or isinstance(value, Mapping)  # that of an abstract class costs 0.4 µs
 
 
 def parameters(body: Any, names: Mapping[str, str]) -> dict[str, Any]:
@@ -26,13 +32,15 @@ def parameters(body: Any, names: Mapping[str, str]) -> dict[str, Any]:
         names: JSON key: the attribute it is. Where two keys are one attribute, the later one wins.
     """
     found: dict[str, Any] = {}
-    if body.__class__ is not dict and not isinstance(body, Mapping):  # that of an abstract class costs 0.4 µs
+    if not is_object(body):
         return found
     for key in filter(body.__contains__, names):
         attribute, value = names[key], body[key]
         if value is None:
             continue
-        if value.__class__ is float and attribute not in _WHOLE and -_LARGEST < value < _LARGEST:  # most of them
+        kind = value.__class__
+        usual = attribute not in _WHOLE if kind is float else kind is int and attribute in _COUNTS
+        if usual and -_LARGEST < value < _LARGEST:
             found[attribute] = value
         elif attribute == semconv.GEN_AI_REQUEST_STOP_SEQUENCES:
             value = (value,) if isinstance(value, str) else value
@@ -51,5 +59,5 @@ def parameters(body: Any, names: Mapping[str, str]) -> dict[str, Any]:
 
 def text(body: Any, key: str) -> str:
     """The text that a JSON object has there; empty where it has none."""
-    value = body.get(key) if body.__class__ is dict or isinstance(body, Mapping) else None
+    value = body.get(key) if is_object(body) else None
     return value if isinstance(value, str) else ""

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from streamgauge import semconv
 from streamgauge.dialects._answers import output_type, plain_answer
 from streamgauge.dialects._chat_completions import ChatCompletions
-from streamgauge.dialects._parameters import parameters, text
+from streamgauge.dialects._parameters import is_object, parameters, text
 
 __all__ = ["OpenAIChat"]
 
@@ -73,13 +73,20 @@ class OpenAIChat(ChatCompletions):
     @classmethod
     def asked(cls, path: str, body: Any) -> dict[str, Any]:
         path = path.partition("?")[0]
-        deployment = _DEPLOYMENT.search(path)
         attributes = parameters(body, _PARAMETERS)
-        if isinstance(body, Mapping):
-            attributes = {**parameters(body.get("reasoning"), _REASONING), **attributes}  # OpenRouter's form of it
-            attributes |= output_type(body.get("response_format"))
+        model = text(body, "model")
+        if is_object(body):
+            if "reasoning" in body:  # OpenRouter's form of it
+                attributes = {**parameters(body["reasoning"], _REASONING), **attributes}
+            if "response_format" in body:
+                attributes |= output_type(body["response_format"])
+            if body.get("stream") is not True:
+                attributes |= plain_answer(body)
+        if not model:
+            deployment = _DEPLOYMENT.search(path)
+            model = unquote(deployment[1]) if deployment else ""
         return {
             "operation": semconv.CHAT if path.endswith("/chat/completions") else semconv.TEXT_COMPLETION,
-            "model": text(body, "model") or (unquote(deployment[1]) if deployment else ""),
-            "attributes": attributes | plain_answer(body),
+            "model": model,
+            "attributes": attributes,
         }
