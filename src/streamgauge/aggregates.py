@@ -69,7 +69,8 @@ class Distribution:
     def merge(self, other: Distribution) -> None:
         self.counts = list(map(add, self.counts, other.counts))
         self.sum += other.sum
-        self.exemplars.update(other.exemplars)
+        if other.exemplars:
+            self.exemplars.update(other.exemplars)
 
 
 Origin: TypeAlias = tuple[int, int, int]

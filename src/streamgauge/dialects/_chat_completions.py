@@ -283,7 +283,11 @@ class ChatCompletions(Dialect):
 
     def _finished(self, at: int, signals: list[Signal], otherwise: str = "") -> None:
         """Tell the finish reasons, one for each choice in order, when each has one."""
-        reasons = tuple(self._reasons[index] or otherwise for index in sorted(self._reasons))
+        found = self._reasons
+        # Most have one choice.
+        reasons = tuple(found.values() if len(found) == 1 else [found[index] for index in sorted(found)])
+        if otherwise:
+            reasons = tuple(reason or otherwise for reason in reasons)
         if reasons and all(reasons) and reasons != self._told_reasons:
             self._told_reasons = reasons
             signals.append(Noted(RUN, at, {semconv.GEN_AI_RESPONSE_FINISH_REASONS: reasons}))

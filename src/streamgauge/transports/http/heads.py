@@ -175,7 +175,10 @@ def read_request(raw: bytes, fields: Fields, *, max_target_bytes: int, max_heade
                 raise _bad("a Transfer-Encoding other than chunked")
             request.chunked = True
         elif low == b"connection":
-            words = [word.strip() for word in value.lower().split(b",")]
+            value = value.lower()
+            if value == b"keep-alive":  # nearly always
+                continue
+            words = [word.strip() for word in value.split(b",")]
             if b"close" in words:
                 request.keep_alive = False
             request.offers |= b"upgrade" in words
