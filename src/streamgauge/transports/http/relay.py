@@ -274,10 +274,14 @@ class Relay:
         self._responded(answer)
         self._tell(data, at)
 
-    def data(self, data: bytes, at: int) -> None:
-        """A piece of the answer's body, read at `at`."""
+    def data(self, data: bytes, at: int, chunks: bytes = b"") -> None:
+        """A piece of the answer's body, read at `at`.
+
+        Args:
+            chunks: the same as it came, in whole chunks.
+        """
         asked, self._since = self._since, at
-        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self._write((chunks or b"%x\r\n%b\r\n" % (len(data), data)) if self._chunked else data)
         if at < self._until and self._room > 0 and data.endswith(self._like):
             # Most pieces of most streams: told one by one they cost as much as to pass them on.
             self._hold((data, asked, at))  # type: ignore[misc]

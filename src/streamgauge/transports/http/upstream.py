@@ -27,14 +27,36 @@ _clock = time.monotonic_ns
 _HEAD, _END, _BAD, _REUSE, _BODILESS, _CHUNKED, _WAITING, _PARTIAL = 1, 2, 4, 8, 16, 32, 64, 128
 _MORE = _HEAD | _END | _BAD | _WAITING | _PARTIAL
 """Set while a read may be more than a piece of the body."""
+_SIZE_LINE = 9
+"""Of a chunk that is not left to llhttp: with its CR LF."""
+
+
+def _whole_chunks(data: bytes) -> list[bytes]:
+    """The bodies of the chunks that are all of `data`, one after the other; empty where it is anything else: a part of
+    one, the last, one whose size is not written as nearly all do."""
+    bodies: list[bytes] = []
+    start = 0
+    while start < len(data):
+        end = data.find(b"\r\n", start + 1, start + _SIZE_LINE)
+        line = data[start:end] if end > 0 else b""
+        try:
+            size = int(line, 16)
+        except ValueError:
+            return []
+        start = end + 2 + size
+        if size <= 0 or line != b"%x" % size or data[start : start + 2] != b"\r\n":
+            return []
+        bodies.append(data[end + 2 : start])
+        start += 2
+    return bodies
 
 
 class Upstream(asyncio.Protocol):
     """One connection. Its life: made by the pool, then exchange after exchange, idle in the pool between them."""
 
-    __slots__ = ("_answer", "_behind", "_bodies", "_body", "_feed", "_fields", "_flags", "_head", "_parser", "_pool",
-                 "_reason", "_size", "_trailers", "closed", "idle_since", "relay", "reused", "transport",
-                 "write")  # fmt: skip
+    __slots__ = ("_answer", "_behind", "_between", "_bodies", "_body", "_feed", "_fields", "_flags", "_head",
+                 "_parser", "_pool", "_reason", "_size", "_trailers", "closed", "idle_since", "relay", "reused",
+                 "transport", "write")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -46,6 +68,9 @@ class Upstream(asyncio.Protocol):
         """It served an exchange before."""
         self._flags = 0
         self._answer: Answer | None = None
+        self._between = False
+        """All that was read ended with a chunk's end: what comes next begins with a chunk's size. While whole chunks
+        come, llhttp stays at such a place too, and need not be given them; they go on as they came."""
         self._body: bytes | None = None
         """The first piece of a body in this read."""
         self._bodies: list[bytes] | None = None
@@ -116,6 +141,7 @@ class Upstream(asyncio.Protocol):
         self.relay = relay
         self._flags = _WAITING | (_BODILESS if bodiless else 0) | (_CHUNKED if chunked else 0)
         self._answer = self._body = self._bodies = self._trailers = None
+        self._between = False
         self._size = 0
         self._head = head
 
@@ -184,6 +210,17 @@ class Upstream(asyncio.Protocol):
             self.abort()
             return
         at = _clock()
+        if self._between:
+            end = data.find(b"\r\n", 1, _SIZE_LINE)
+            size = len(data) - end - 4
+            if size > 0 and data[:end] == b"%x" % size and data.endswith(b"\r\n"):  # most reads: one chunk
+                relay.data(data[end + 2 : -2], at, data)
+                return
+            bodies = _whole_chunks(data)
+            if bodies:
+                relay.data(b"".join(bodies), at, data)
+                return
+            self._between = False
         try:
             self._feed(data)
         except httptools.HttpParserUpgrade as switched:
@@ -192,7 +229,7 @@ class Upstream(asyncio.Protocol):
             self._flags |= _BAD
         body = self._body
         if body is None or self._flags & _MORE:
-            self._told(relay, len(data), at)
+            self._told(relay, data, at)
             return
         self._body = None
         if self._bodies is not None:
@@ -200,7 +237,7 @@ class Upstream(asyncio.Protocol):
             self._bodies = None
         relay.data(body, at)
 
-    def _told(self, relay: Relay, size: int, at: int) -> None:
+    def _told(self, relay: Relay, data: bytes, at: int) -> None:
         """A read that brought something else than pieces of the body."""
         flags = self._flags
         self._flags = flags & ~(_HEAD | _WAITING | _PARTIAL)
@@ -215,6 +252,9 @@ class Upstream(asyncio.Protocol):
             answer = self._answer
             assert answer is not None
             more = body is not None or flags & (_END | _BODILESS) != 0
+            if answer.chunked and flags & _WAITING:  # the head was in this read as a whole
+                rest = data[data.find(b"\r\n\r\n") + 4 :]
+                self._between = not rest or bool(_whole_chunks(rest))
             relay.answered(answer, at, more=more)
             if self.relay is not relay:  # it is not the answer that the exchange wants
                 return
@@ -234,7 +274,7 @@ class Upstream(asyncio.Protocol):
         if body is not None or flags & _HEAD:
             self._size = 0
         else:  # a part of a head, of a chunk's size line or of trailers
-            self._size += size
+            self._size += len(data)
             self._flags |= _PARTIAL
             if self._size > self._pool.limits.max_header_bytes:
                 flags |= _BAD
