@@ -53,10 +53,10 @@ def chunk(candidate: Running, upstream: Running, *, streams: int, seconds: float
     }
 
 
-def stream(candidate: Running, upstream: Running, *, seconds: float) -> dict[str, float]:
-    """CPU per stream of two pieces, one after the other on 64 kept connections. The pieces' part is in it."""
+def stream(candidate: Running, upstream: Running, *, connections: int, seconds: float) -> dict[str, float]:
+    """CPU per stream of two pieces, one after the other on so many kept connections. The pieces' part is in it."""
     found = load(
-        candidate, upstream, "closed", connections=64, model=f"p{PACE_MS}n2", stream=True, seconds=seconds
+        candidate, upstream, "closed", connections=connections, model=f"p{PACE_MS}n2", stream=True, seconds=seconds
     )  # fmt: skip
     return {
         "us": found["cpu_s"]["proxy"] / found["answers"] * 1e6,
