@@ -16,7 +16,7 @@ import streamgauge
 SRC = Path(streamgauge.__file__).parent
 AGENTS = {"anthropic", "openai", "aiecs", "jaf", "shipit_agent", "zag", "ziran"}
 
-WORDS = {"errors", "semconv", "settings", "signals", "wire"}
+WORDS = {"endings", "errors", "semconv", "settings", "signals", "wire"}
 BELOW = {
     *WORDS, "_version", "aggregates", "capture", "clients", "dialects", "framing", "observers", "recorder", "tap",
     "transports.inprocess",
@@ -29,6 +29,7 @@ TABLE: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
     "signals": {"wire"},
+    "endings": {"wire"},
     "settings": {"errors"},
     # 1 pure
     "framing": {"wire", "errors"},
@@ -44,7 +45,7 @@ TABLE: dict[str, set[str]] = {
     "answer": {*WORDS, "framing", "framing.coding", "dialects", "alike"},
     "dialogue": {*WORDS, "dialects"},
     # 4 I/O
-    "transports": {"tap", "wire", "errors", "framing.websocket"},
+    "transports": {"tap", "endings", "wire", "errors", "framing.websocket"},
     "clients": {
         "transports._exchange", "transports.httpx_client", "transports.inprocess", "transports.websocket", "wire",
         "errors",

@@ -16,10 +16,11 @@ from opentelemetry.sdk.trace.sampling import Sampler
 import streamgauge
 from streamgauge import capture, dialects
 from streamgauge.dialects import Dialect
+from streamgauge.endings import classify, error_type_of, is_late, message_of
 from streamgauge.observers import Observers
 from streamgauge.recorder import Stream
 from streamgauge.signals import RUN, TEXT, Chunk, Closed, Noted, Opened, Signals
-from streamgauge.tap import Tap, classify, error_type_of, is_late, message_of
+from streamgauge.tap import Tap
 from streamgauge.transports.inprocess import Gauge
 from streamgauge.wire import Aside, Outcome, Request
 

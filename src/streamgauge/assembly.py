@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from streamgauge import clients, recorder, semconv
+from streamgauge.endings import classify, error_type_of, is_late, message_of
 from streamgauge.errors import UnwrappableError, UsageError
 from streamgauge.pipeline import current_pipeline, known_dialect
 from streamgauge.recorder import Stream
 from streamgauge.signals import RUN, Closed, Opened
-from streamgauge.tap import classify, error_type_of, is_late, message_of
 from streamgauge.transports.inprocess import Gauge, is_stream, is_wrapped, leave
 from streamgauge.wire import Outcome, Request
 

@@ -6,18 +6,18 @@ metric, and the stream goes on.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from streamgauge import semconv
+from streamgauge.endings import classify, error_type_of, is_late, message_of
 from streamgauge.errors import FramingError
 from streamgauge.signals import RUN, SESSION, Chunk, Closed, Noted, Opened, Signals
 from streamgauge.wire import Aside, Event, Outcome, Request
 
-__all__ = ["Capturing", "Decoder", "Sink", "Tap", "classify", "error_type_of", "is_late", "message_of"]
+__all__ = ["Capturing", "Decoder", "Sink", "Tap"]
 
 SLOW_NS = 100_000_000
 """Reading one event for longer is a strike; a scheduler's slice or a collection stays well below it."""
@@ -70,44 +70,6 @@ class Capturing(Protocol):
     def write(self, event: Event) -> None: ...
     def end(self, at: int, error: str | None, how: str, outcome: str, asked: int | None) -> None: ...
     def close(self) -> None: ...
-
-
-def error_type_of(error: BaseException) -> str:
-    """The HTTP status that it carries (`status_code`, as HTTP clients name it), else the exception's name, with its
-    module unless it is built in."""
-    try:
-        status = getattr(error, "status_code", None)
-    except Exception:  # a property that fails
-        status = None
-    if isinstance(status, int) and status >= 400:
-        return str(status)
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def classify(error: BaseException) -> Outcome:
-    """How a stream ended that ended by `error`."""
-    asyncio = sys.modules.get("asyncio")  # importing it costs 25 ms, and who cancels has done so
-    if asyncio is not None and isinstance(error, asyncio.CancelledError):
-        return Outcome.CANCELLED
-    if isinstance(error, GeneratorExit):
-        return Outcome.ABANDONED
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        return Outcome.SHUTDOWN
-    return Outcome.FAILED
-
-
-def is_late(request: Request, elapsed_ns: int) -> bool:
-    """Whether the caller's deadline has passed: to be given up then is to be `timed_out`."""
-    return 0 < round(request.timeout_s * 1e9) <= elapsed_ns
-
-
-def message_of(error: BaseException) -> str:
-    """Its text; empty where that fails."""
-    try:
-        return str(error)
-    except Exception:
-        return ""
 
 
 class Tap:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import Any
 
-from streamgauge.tap import classify
+from streamgauge.endings import classify
 from streamgauge.transports._conversation import Conversation, ending
 from streamgauge.transports.websocket._messages import Note
 from streamgauge.wire import Outcome
