@@ -19,8 +19,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
-
 from streamgauge import duplex, httpwatch, pipeline, semconv, telemetry
 from streamgauge.errors import MissingExtraError
 from streamgauge.pipeline import Pipeline, known_dialect
@@ -232,12 +230,7 @@ def set_up(settings: Settings) -> Pipeline:
         made.aggregates,
         lambda kind, reason, count: made.recorder.count(semconv.EXPORT_DROPPED, kind, reason, amount=count),
     )
-    provider = made.telemetry.tracer_provider
-    if isinstance(provider, trace.ProxyTracerProvider):
-        # This process is ours, and nobody sets one later. Where it is known that there are no spans, nothing is put
-        # together for them: a tenth of what a stream costs.
-        provider = trace.NoOpTracerProvider()
-    made.trace_with(provider)
+    made.trace_with(made.telemetry.tracer_provider, for_good=True)
     pipeline.use(made)
     atexit.register(pipeline.shutdown)
     return made
