@@ -92,7 +92,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "rich": {"cli"},
     "msgspec": {"dialects._dialect"},
     "opentelemetry.propagate": {"recorder.context"},
-    "httptools": {"transports.http.front", "transports.http.upstream"},
+    "httptools": {"transports.http.reading", "transports.http.upstream"},
     "h2": {"transports.http.http2"},
     "httpx": {"httpx"},
     "httpx2": {"httpx2"},
