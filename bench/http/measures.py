@@ -43,6 +43,8 @@ def _shares(found: dict[str, Any]) -> dict[str, float]:
 def chunk(candidate: Running, upstream: Running, *, streams: int, seconds: float) -> dict[str, float]:
     """CPU of the proxy per piece, in so many streams of one each 20 ms."""
     found = load(candidate, upstream, "paced", streams=streams, pace=PACE_MS, settle=1.0, seconds=seconds)
+    if not found["pieces"]:
+        raise RuntimeError(f"paced through {candidate.name}: nothing came")
     return {
         "us": found["cpu_s"]["proxy"] / found["pieces"] * 1e6,
         "pieces_per_read": found["pieces"] / found["reads"],

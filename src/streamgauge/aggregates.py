@@ -28,9 +28,9 @@ OTHER = "other"
 Labels: TypeAlias = tuple[str, ...]
 """The values of `COMMON_LABELS` (where the metric has them) and of `Metric.labels`, in that order; empty is absent."""
 
-_BATCH = 16
+_BATCH = 8
 """Ended operations whose points are merged together: one alone finds none of the series at the processor's hand, which
-costs as much again. At some 5 us each, whoever comes next waits for no longer than for a stream to be opened."""
+costs as much again. At some 10 us each, whoever comes next waits for no longer than for a stream to be opened."""
 _CAP_CACHE = 10_000  # label sets remembered; beyond it the memory is given back and they are looked up anew
 
 
