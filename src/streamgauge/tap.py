@@ -52,6 +52,8 @@ class Sink(Protocol):
     """What is to be current while the source is being read."""
     inward: bool
     """Whether it is to be."""
+    holds: list[int]
+    """For how long (ns) a proxy held pieces, from reading them to writing them; `added` adds to it, and counts them."""
     tap: Any
 
     @property

@@ -289,14 +289,18 @@ def test_a_slow_caller_is_back_pressure(clock: Any) -> None:
     assert waits["streamgauge.stream.wait.source"] == pytest.approx(0.05)
 
 
-def test_what_a_proxy_adds(seen: testing.Seen) -> None:
+@pytest.mark.parametrize("times", [1, 2, 6, 40])
+def test_what_a_proxy_adds(times: int, seen: testing.Seen) -> None:
+    """A few as they are, or many, counted in between."""
     exchange = answered(begun(httpwatch.watch("http")), *WHOLE)
-    for added in (50_000, 90_000, 3_000_000):
+    for added in (50_000, 90_000, 3_000_000) * times:
         exchange.written(1_000, 1_000 + added)
     exchange.end()
+    exchange.end()
     (found,) = seen.families["streamgauge.proxy.added_latency"].series.values()
-    assert (found.count, found.sum) == (3, pytest.approx(0.00314))
-    assert seen.count("streamgauge.proxy.added_latency", streamgauge_dialect="openai-chat") == 3
+    assert (found.count, found.sum) == (3 * times, pytest.approx(0.00314 * times))
+    assert [count for count in found.counts if count] == [2 * times, times]
+    assert seen.count("streamgauge.proxy.added_latency", streamgauge_dialect="openai-chat") == 3 * times
 
 
 def test_without_spans_the_numbers_are_the_same() -> None:

@@ -28,6 +28,10 @@ _PAUSE_NS = 100_000_000
 """A time between two events from which on it is asked whose it was."""
 _UNREAD = -1
 """A pause that the first data is always beyond, so that it needs no test of its own."""
+_MANY_HOLDS = 16
+"""Kept as they are; more are counted."""
+_FEW_HOLDS = 4
+"""Cheaper to count one by one than by a histogram that is merged."""
 _NEVER = 1 << 62
 """A pause that nothing is beyond."""
 
@@ -36,8 +40,8 @@ class Clocks:
     """One stream's clocks. What opens and closes its operations is `Stream`."""
 
     __slots__ = (
-        "_added", "_inward_between", "_pause_ns", "asked", "at", "caller_ns", "context", "first_byte", "inward",
-        "opened", "operations", "persons", "reading", "recorder", "source_ns", "stalls", "tap", "tools",
+        "_added", "_inward_between", "_pause_ns", "asked", "at", "caller_ns", "context", "first_byte", "holds",
+        "inward", "opened", "operations", "persons", "reading", "recorder", "source_ns", "stalls", "tap", "tools",
     )  # fmt: skip
 
     apply_one: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {}
@@ -55,6 +59,9 @@ class Clocks:
         self.asked = self.at = self.opened = 0
         self.tap: Any = None
         """The tap that this is the recording of."""
+        self.holds: list[int] = []
+        """For how long a proxy held each piece (ns), from reading it to writing it, as far as that is not in `_added`
+        yet. Who adds to it calls `added` now and then."""
         self._added: Distribution | None = None
         self.reading = False
         """What is applied now was told by data that has just come."""
@@ -151,18 +158,31 @@ class Clocks:
         self._inward_between = self.inward = True
 
     def added(self, waited: int) -> None:
-        """A proxy held a piece for so long (ns) from reading it to writing it."""
+        """A proxy held one more piece."""
+        holds = self.holds
+        holds.append(waited)
+        if len(holds) > _MANY_HOLDS:
+            self._count_holds()
+
+    def _count_holds(self) -> Distribution:
         if self._added is None:
             self._added = Distribution([0] * (len(_GAP_BOUNDS_NS) + 1), 0.0)
-        self._added.counts[bisect_left(_GAP_BOUNDS_NS, waited)] += 1
-        self._added.sum += waited
+        counts = self._added.counts
+        for waited in self.holds:
+            counts[bisect_left(_GAP_BOUNDS_NS, waited)] += 1
+        self._added.sum += sum(self.holds) / 1e9
+        self.holds.clear()
+        return self._added
 
-    def take_added(self) -> Distribution | None:
-        """What was added since the last time, in seconds."""
-        added, self._added = self._added, None
-        if added is not None:
-            added.sum /= 1e9
-        return added
+    def added_points(self, labels: Labels) -> list[Point]:
+        """What a proxy added since the last time."""
+        if self._added is None and len(self.holds) <= _FEW_HOLDS:
+            points: list[Point] = [(semconv.ADDED_LATENCY, labels, waited / 1e9, None) for waited in self.holds]
+            self.holds.clear()
+            return points
+        points = [(semconv.ADDED_LATENCY, labels, self._count_holds(), None)]
+        self._added = None
+        return points
 
     def apply(self, signals: Signals) -> None:
         """Signals of something that was no data of the source: its clocks are not touched."""

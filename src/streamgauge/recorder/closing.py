@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry.trace import Span, Status, StatusCode
 
 from streamgauge import semconv
-from streamgauge.aggregates import Distribution, Labels, Origin, Point
+from streamgauge.aggregates import Labels, Origin, Point
 from streamgauge.recorder.operations import Operation
 from streamgauge.recorder.pace import Pace
 from streamgauge.recorder.points import (
@@ -167,8 +167,8 @@ class Closing(Sessions):
             operation.waits = self.waits()
             rate = self._gaps * 1e9 / self._gap_ns if self._gap_ns else 0.0
             points += run_points(operation, sets, origin, self.first_byte, operation.waits, rate)
-            if self._added is not None:
-                points.append((semconv.ADDED_LATENCY, common, cast("Distribution", self.take_added()), None))
+            if self.holds or self._added is not None:
+                points += self.added_points(common)
         return points
 
     def _end_span(
@@ -206,12 +206,11 @@ class Closing(Sessions):
 
     def finish(self, at: int, outcome: Outcome = Outcome.COMPLETED) -> None:
         """Close all that is still open, whatever fails on the way."""
-        if not self.operations and self._added is None and self._ended and self.session is None:
+        if not self.operations and not self.holds and self._added is None and self._ended and self.session is None:
             return  # its end came with an event, and has closed all
         try:
-            added = self.take_added()
-            if added is not None and (labels := self._ended or self.common()):
-                self.recorder.record([(semconv.ADDED_LATENCY, labels, added, None)], self.context)
+            if (self.holds or self._added is not None) and (labels := self._ended or self.common()):
+                self.recorder.record(self.added_points(labels), self.context)
             self._finish_all(list(reversed(self.operations.values())), Closed(RUN, at, outcome))
         finally:
             if self.session is not None:

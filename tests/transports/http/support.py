@@ -65,6 +65,7 @@ class NotingExchange:
         self.calls: list[tuple[Any, ...]] = []
         self.ends: dict[str, Any] | None = None
         self.times: list[int] = []
+        self.holds = self.times
         self.held: list[tuple[bytes, int, int]] = []
 
     def _note(self, *call: Any) -> None:

@@ -52,9 +52,10 @@ class Relay:
     upgrades: ClassVar[bool] = False
     """A 101 is an answer."""
 
-    __slots__ = ("_added", "_answer", "_attempt", "_chunked", "_finished", "_free", "_hold", "_kept", "_kept_bytes",
-                 "_like", "_paused", "_replayed", "_room", "_since", "_sink", "_state", "_target", "_timer",
-                 "_trailers", "_until", "_up", "_write", "at", "exchange", "front", "lane", "request")  # fmt: skip
+    __slots__ = ("_added", "_adds", "_answer", "_attempt", "_chunked", "_finished", "_free", "_hold", "_kept",
+                 "_kept_bytes", "_like", "_paused", "_replayed", "_room", "_since", "_sink", "_state", "_target",
+                 "_timer", "_trailers", "_until", "_up", "_write", "at", "exchange", "front", "lane",
+                 "request")  # fmt: skip
 
     def __init__(self, front: Front, lane: Lane, request: Request, at: int) -> None:
         self.front: Front | None = front
@@ -68,6 +69,9 @@ class Relay:
         self._sink: Any = None
         """Where it is kept what passed, once the answer's head has."""
         self._added: Callable[[int], None] | None = None
+        """Given how long a piece was held up, before it is told."""
+        self._adds: Callable[[int], None] | None = None
+        """The same, of what is held."""
         self._hold: Callable[[tuple[bytes, int, int]], None] | None = None
         self._like: bytes | tuple[()] = ()
         """What a piece ends with that need not be told at once, but may be held until then, while there is room."""
@@ -263,7 +267,8 @@ class Relay:
         self._sink = sink = exchange.sink
         if sink is not None:
             self._hold = exchange.held.append
-            self._added = sink.added if self.front is not None else None
+            if self.front is not None:
+                self._added, self._adds = sink.added, sink.holds.append
 
     def began(self, data: bytes, at: int) -> None:
         """The first piece of the answer's body came with its head."""
@@ -287,8 +292,8 @@ class Relay:
             self._hold((data, asked, at))  # type: ignore[misc]
             self._room -= len(data)
             self._sink.asked = at
-            if self._added is not None:
-                self._added(_clock() - at)
+            if self._adds is not None:
+                self._adds(_clock() - at)
         else:
             self._tell(data, at)
 
@@ -408,7 +413,7 @@ class Relay:
         self._write = _nowhere
         policy = self.lane.route.on_disconnect if self._finished and not self.upgrades else "cancel"
         if policy == "drain" and front is not None:
-            self._added = None
+            self._added = self._adds = None
             self.lane.orphans.add(self)
             self.exchange.disconnected(policy)
             self.resume()

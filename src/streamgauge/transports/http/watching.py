@@ -19,7 +19,7 @@ class Exchange(Protocol):
     @property
     def sink(self) -> Any:
         """Once its head was told: where it is kept when the next piece was asked for (`asked`), and what each piece
-        was held up for (`added`, ns); None where nobody watches."""
+        was held up for (`added`, ns; `holds.append` for those that are `held`); None where nobody watches."""
 
     @property
     def held(self) -> list[tuple[bytes, int, int]]:
