@@ -22,8 +22,8 @@ import uvicorn
 import streamgauge.asgi
 import streamgauge.httpx
 from streamgauge import httpwatch, pipeline, testing
+from streamgauge.transports import _httpx_body, httpx_client
 from streamgauge.transports import asgi as asgi_transport
-from streamgauge.transports import httpx_client
 from streamgauge.transports.http import Route, serve
 from streamgauge.transports.http import front as fronts
 from streamgauge.transports.http import relay as relays
@@ -281,7 +281,7 @@ def run_of(seen: testing.Seen) -> dict[str, Any]:
 @pytest.fixture
 def timed(clock: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The hand-moved clock, also of the transports."""
-    for module in (fronts, relays, servers, upstreams, httpx_client, asgi_transport):
+    for module in (fronts, relays, servers, upstreams, httpx_client, _httpx_body, asgi_transport):
         monkeypatch.setattr(module, "_clock", clock, raising=False)
     monkeypatch.setattr(pipeline.time, "time_ns", lambda: EPOCH_NS + clock())
     return clock

@@ -16,7 +16,7 @@ from conftest import HandClock
 from streamgauge import httpwatch, testing
 from streamgauge.recorder.variants import MeteredStream
 from streamgauge.signals import Chunk
-from streamgauge.transports import httpx_client
+from streamgauge.transports import _httpx_body, httpx_client
 from streamgauge.transports._exchange import HELD_BYTES, HELD_NS, Exchange
 from streamgauge.wire import Outcome
 from transports.chat_pieces import DONE, FINISH, HEAD, PIECES, recorded, said
@@ -30,7 +30,7 @@ Timed = tuple[bytes, int, int]
 
 @pytest.fixture
 def clock(clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> HandClock:
-    monkeypatch.setattr(httpx_client, "_clock", clock)
+    monkeypatch.setattr(_httpx_body, "_clock", clock)
     return clock
 
 
@@ -97,9 +97,9 @@ def test_recorded_as_if_told_at_once(runs: list[tuple[bytes, int, int, int]], en
     pieces = [(HEAD, MS, 0), *((piece, waits, works) for piece, count, waits, works in runs for _ in range(count))]
     if ends:
         pieces += [(FINISH, 0, 0), (DONE, 0, 0)]
-    expected = recorded(read_at_once, pieces, httpx_client)
-    assert recorded(read, pieces, httpx_client) == expected
-    assert recorded(read_async, pieces, httpx_client) == expected
+    expected = recorded(read_at_once, pieces, _httpx_body)
+    assert recorded(read, pieces, _httpx_body) == expected
+    assert recorded(read_async, pieces, _httpx_body) == expected
 
 
 @pytest.mark.parametrize("left", ["closed", "dropped", "shut down"])
