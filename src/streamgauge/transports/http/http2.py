@@ -1,4 +1,4 @@
-"""The client's side over HTTP/2, for a route that asks for it: the same calls as of `upstream` and `pool`, over h2.
+"""The client's side over HTTP/2, for a route that asks for it: the same calls as of `upstream`, over h2.
 
 Not through httpx: its connection pool sends no RST_STREAM when an answer is given up, so that the upstream would go on
 to the end of the window, and sends a request's whole body before it reads an answer.
@@ -11,7 +11,6 @@ knowledge).
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -28,27 +27,25 @@ from streamgauge.transports.http import heads
 from streamgauge.transports.http.heads import Answer, Fields, Refused
 
 if TYPE_CHECKING:
+    from streamgauge.transports.http.http2_pool import Http2Pool
     from streamgauge.transports.http.relay import Relay
-    from streamgauge.transports.http.routes import Lane
 
-__all__ = ["Http2Pool"]
+__all__ = ["Connection", "Stream"]
 
 _clock = time.monotonic_ns
-
-_ENDLESS_S = 86_400.0
 
 _CONNECTION_WINDOW = 16_777_216
 """Of a connection; a stream's own is what holds a slow caller's answer back."""
 _NOT_IN_HTTP2 = frozenset({b"host", b"connection", b"transfer-encoding", b"expect", b"keep-alive", b"upgrade"})
 
 
-class _Stream:
+class Stream:
     """One exchange on a connection; `upstream.Upstream` to its relay."""
 
     __slots__ = ("_answer", "_connection", "_ended", "_finished", "_held", "_id", "_owed", "_paused", "_queue",
                  "_queued", "closed", "relay", "reused")  # fmt: skip
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._id = 0
         self.relay: Relay | None = None
@@ -205,13 +202,13 @@ def _answer(fields: Fields) -> Answer:
     return heads.read_answer(int(status), reason, [field for field in fields if not field[0].startswith(b":")])
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection, with the streams on it."""
 
     def __init__(self, pool: Http2Pool) -> None:
         self.pool = pool
         self.h2: Any = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
-        self.streams: dict[int, _Stream] = {}
+        self.streams: dict[int, Stream] = {}
         self.transport: Any = None
         self.usable = True
         """For new exchanges."""
@@ -361,7 +358,7 @@ class _Connection(asyncio.Protocol):
         self.flush()
         self.pool.serve_waiting()
 
-    def _owe(self, stream: _Stream, size: int) -> None:
+    def _owe(self, stream: Stream, size: int) -> None:
         try:
             stream.acknowledge(size)
         except h2.exceptions.ProtocolError:
@@ -372,7 +369,7 @@ class _Connection(asyncio.Protocol):
         if size:
             self.h2.increment_flow_control_window(size)
 
-    def _informational(self, stream: _Stream, fields: Fields) -> None:
+    def _informational(self, stream: Stream, fields: Fields) -> None:
         try:
             answer = _answer(fields)
         except (Refused, ValueError):
@@ -406,95 +403,3 @@ class _Connection(asyncio.Protocol):
 
 def _raw(fields: Any) -> Fields:
     return [(bytes(name), bytes(value)) for name, value in fields]
-
-
-class Http2Pool:
-    """The connections of one route: one, as long as it has room."""
-
-    def __init__(self, lane: Lane) -> None:
-        self.limits = lane.limits
-        self.scheme = lane.scheme.encode()
-        self._lane = lane
-        self._context = lane.context()
-        self._loop = asyncio.get_running_loop()
-        self._connections: list[_Connection] = []
-        self._waiting: dict[Relay, bool] = {}
-        """Whether no connection will do that served another."""
-        self._making: asyncio.Task[None] | None = None
-
-    def take(self, relay: Relay, *, fresh: bool) -> _Stream | None:
-        connection = self._with_room(fresh)
-        if connection is not None:
-            return _Stream(connection)
-        self._waiting[relay] = fresh
-        if self._making is None:
-            self._making = self._loop.create_task(self._connect())
-        return None
-
-    def give_up(self, relay: Relay) -> None:
-        self._waiting.pop(relay, None)
-        if not self._waiting and self._making is not None:
-            self._making.cancel()
-            self._making = None
-
-    async def _connect(self) -> None:
-        lane = self._lane
-        tls: dict[str, Any] = {}
-        if self._context is not None:
-            tls = {
-                "ssl": self._context,
-                "server_hostname": lane.host,
-                "ssl_handshake_timeout": 2 * self.limits.connect_timeout_s or _ENDLESS_S,  # the sweep comes first
-            }
-        try:
-            _, made = await self._loop.create_connection(self._new, lane.host, lane.port, **tls)
-        except Exception as error:
-            self._making = None
-            waiting, self._waiting = self._waiting, {}
-            for relay in waiting:
-                relay.unconnected("tls_error" if isinstance(error, ssl.SSLError) else "connect_error")
-            return
-        self._making = None
-        if not made.usable:
-            waiting, self._waiting = self._waiting, {}
-            for relay in waiting:
-                relay.unconnected("connect_error")
-            return
-        self._connections.append(made)
-        self.serve_waiting()
-
-    def _new(self) -> _Connection:
-        return _Connection(self)
-
-    def serve_waiting(self) -> None:
-        """Give the streams that there is room for to those that wait."""
-        for relay, fresh in list(self._waiting.items()):
-            connection = self._with_room(fresh)
-            if connection is not None:
-                del self._waiting[relay]
-                relay.connected(_Stream(connection))
-        if self._waiting and self._making is None:
-            self._making = self._loop.create_task(self._connect())
-
-    def _with_room(self, fresh: bool) -> _Connection | None:
-        for connection in reversed(self._connections):
-            if connection.has_room and not (fresh and connection.served):
-                return connection
-        return None
-
-    def forget(self, connection: _Connection) -> None:
-        if connection in self._connections:
-            self._connections.remove(connection)
-
-    def sweep(self, now: int) -> None:
-        for connection in list(self._connections):
-            if not connection.streams and now - connection.idle_since > self.limits.pool_idle_s * 1e9:
-                self.forget(connection)
-                connection.transport.close()
-
-    async def close(self) -> None:
-        if self._making is not None:
-            self._making.cancel()
-        for connection in list(self._connections):
-            connection.transport.abort()
-        self._connections.clear()

@@ -162,7 +162,7 @@ class Server:
 
 def _pool(lane: Lane) -> Any:
     if lane.route.http2:
-        from streamgauge.transports.http.http2 import Http2Pool
+        from streamgauge.transports.http.http2_pool import Http2Pool
 
         return Http2Pool(lane)
     return Pool(lane)
